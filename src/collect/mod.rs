@@ -1,0 +1,103 @@
+//! Wire bytes -> Datagram: worker threads with their own sockets. No tokio.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::decode::{DecodeSettings, SessionPolicy};
+
+/// One UDP port that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// `listener` label: the name, else the port.
+    pub name: String,
+    /// Address to bind; `::` takes IPv4 too and falls back to 0.0.0.0 where there is no IPv6.
+    pub address: IpAddr,
+    /// Port; 0 takes a free one (shared by the workers of this process).
+    pub port: u16,
+    /// Network interface to bind to.
+    pub interface: Option<String>,
+    /// Tenant of all that comes in here.
+    pub tenant: String,
+}
+
+/// How workers are placed on cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pin {
+    /// Pin when this process alone may use its cores.
+    #[default]
+    Auto,
+    /// Pin always.
+    On,
+    /// Leave it to the scheduler.
+    Off,
+}
+
+/// Which socket of the group gets an exporter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Steering {
+    /// The kernel's 4-tuple hash.
+    #[default]
+    Kernel,
+    /// By source address (needs `exclusive`).
+    Source,
+    /// By receiving CPU (needs `exclusive`).
+    Cpu,
+    /// At random (needs `exclusive`).
+    Random,
+}
+
+/// What the operator says of some exporters; the most specific match wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExporterRule {
+    /// Prefix that the address must be in.
+    pub prefix: (IpAddr, u8),
+    /// Only for this listener, by name or port.
+    pub listener: Option<String>,
+    /// Only for this observation domain.
+    pub domain: Option<u32>,
+    /// Name for people.
+    pub name: Option<String>,
+    /// Tenant instead of the listener's.
+    pub tenant: Option<String>,
+    /// `switch_id` instead of the address.
+    pub switch_id: Option<String>,
+    /// Rate if nothing else tells one.
+    pub sampling_default: Option<u32>,
+    /// Rate that beats everything.
+    pub sampling_override: Option<u32>,
+    /// Session policy instead of the version's default.
+    pub session: Option<SessionPolicy>,
+}
+
+/// What receiving needs to know.
+#[derive(Debug, Clone)]
+pub struct CollectSettings {
+    /// Ports.
+    pub listeners: Vec<ListenerSettings>,
+    /// Worker threads, each with a socket per listener.
+    pub workers: usize,
+    /// Receive buffer a listener asks for, shared by its workers, octets.
+    pub receive_buffer: u64,
+    /// Placing of workers.
+    pub pin: Pin,
+    /// Spreading of exporters over workers.
+    pub steering: Steering,
+    /// This process alone may use its ports.
+    pub exclusive: bool,
+    /// Rules, in the order of the file.
+    pub rules: Vec<ExporterRule>,
+    /// Decoder settings of exporters that no rule changes.
+    pub decode: DecodeSettings,
+    /// switch_id is the exporter's address; else `switch_id`.
+    pub switch_id_from_ip: bool,
+    /// switch_id where neither the address nor a rule gives one.
+    pub switch_id: String,
+    /// Bound of parked sets, octets.
+    pub parked_octets_max: u64,
+    /// Bound of templates and options, octets.
+    pub learned_octets_max: u64,
+    /// Oldest a worker's batch gets before it is handed over.
+    pub flow_batch_age: Duration,
+    /// After this time without any datagram one line says what to check.
+    pub silence_hint: Duration,
+}

@@ -1,0 +1,133 @@
+//! Every bound of the process, each with its reason, and the relations between them.
+//!
+//! A default that an operator can change stands beside its minimum and maximum; what nobody can
+//! change stands alone. Hitting a bound is always a metric. Octets unless the name says otherwise.
+
+/// A setting's default with the range that `check` accepts.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// Value when nothing is configured.
+    pub default: u64,
+    /// Smallest value accepted.
+    pub min: u64,
+    /// Largest value accepted.
+    pub max: u64,
+}
+
+const fn range(default: u64, min: u64, max: u64) -> Range {
+    assert!(min <= default && default <= max);
+    Range { default, min, max }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+// ---- receive -------------------------------------------------------------------------------
+
+/// Largest UDP payload over IPv4 and IPv6 without jumbograms: 65,535 - 8 - 20, rounded up.
+pub const DATAGRAM_OCTETS_MAX: usize = 65_535;
+/// Datagrams a recvmmsg call asks for: past 64 the call's share of the cost no longer falls.
+pub const RECEIVE_BATCH: usize = 64;
+/// Worker's arena: RECEIVE_BATCH slots of the largest datagram (4 MiB of address space; pages that
+/// no large datagram touches stay unbacked).
+pub const ARENA_OCTETS: usize = RECEIVE_BATCH * DATAGRAM_OCTETS_MAX.next_power_of_two();
+/// Worker threads.
+pub const WORKERS_MAX: u64 = 256;
+/// Listeners; each costs every worker a socket.
+pub const LISTENERS_MAX: usize = 16;
+/// Receive buffer a listener asks for, shared by its workers.
+pub const RECEIVE_BUFFER: Range = range(32 * MIB, 64 * KIB, 2 * GIB);
+/// Nap when a receive batch was short, microseconds: a blocked receiver is woken for each datagram.
+pub const NAP_US: u64 = 150;
+/// Longest a worker waits without looking at its deadlines, milliseconds.
+pub const HEARTBEAT_MS: u64 = 250;
+
+// ---- learned state (protocol.md) --------------------------------------------------
+
+/// Exporters with at least one decoded data set.
+pub const EXPORTERS_MAX: usize = 16_384;
+/// Exporters that have sent nothing decodable yet: a pool of their own.
+pub const EXPORTERS_UNKNOWN_MAX: usize = 1_024;
+/// Domains (session x observation domain x version) of one exporter.
+pub const DOMAINS_PER_EXPORTER_MAX: usize = 256;
+/// Templates of one domain (NetScaler needs about 80).
+pub const TEMPLATES_PER_DOMAIN_MAX: usize = 1_024;
+/// Fields of one template.
+pub const FIELDS_PER_TEMPLATE_MAX: usize = 1_024;
+/// Octets of all compiled templates and options entries, whole process.
+pub const LEARNED_OCTETS: Range = range(256 * MIB, MIB, 16 * GIB);
+/// Octets of templates of one exporter.
+pub const TEMPLATE_OCTETS_PER_EXPORTER_MAX: usize = MIB as usize;
+/// Rows out of one message: 65 k one-octet records would be an amplifier.
+pub const ROWS_PER_MESSAGE_MAX: usize = 4_096;
+/// Entries of one options table of one exporter.
+pub const OPTIONS_ENTRIES_PER_TABLE_MAX: usize = 16_384;
+/// Largest sampling rate believed (protocol.md A-9).
+pub const SAMPLING_RATE_MAX: u32 = 16_777_215;
+/// Parked sets of one exporter.
+pub const PARKED_SETS_PER_EXPORTER_MAX: u64 = 64;
+/// Octets of parked sets of one exporter.
+pub const PARKED_OCTETS_PER_EXPORTER_MAX: u64 = MIB;
+/// Octets of parked sets, whole process.
+pub const PARKED_OCTETS: Range = range(64 * MIB, 0, 4 * GIB);
+/// Age of a parked set, seconds.
+pub const PARKED_AGE_S: Range = range(60, 1, 86_400);
+/// Messages of the reorder window before the workers' share is added (plan section 4).
+pub const SEQUENCE_WINDOW_MIN: usize = 64;
+
+// ---- batches and queue -----------------------------------------------------------------------
+
+/// Flows a worker's batch aims at before it is handed over.
+pub const FLOW_BATCH_RECORDS: usize = 1_024;
+/// Flows a worker's batch can hold at most: the target is checked between datagrams.
+pub const FLOW_BATCH_RECORDS_MAX: usize = FLOW_BATCH_RECORDS + ROWS_PER_MESSAGE_MAX;
+/// FlowBatches between workers and batchers.
+pub const QUEUE_BATCHES: Range = range(256, 2, 65_536);
+/// Flows in a request.
+pub const BATCH_SIZE: Range = range(1_000, 1, 100_000);
+/// Oldest a flow gets before its batch is sent, milliseconds.
+pub const BATCH_INTERVAL_MS: Range = range(5_000, 10, 300_000);
+/// Batcher threads.
+pub const BATCHERS_MAX: u64 = 64;
+/// Body of a request: a batch is closed before it grows past this.
+pub const BODY_OCTETS_MAX: usize = 64 * MIB as usize;
+
+// ---- delivery ----------------------------------------------------------------------------------
+
+/// Encoded bodies waiting for or under delivery.
+pub const IN_FLIGHT_OCTETS: Range = range(128 * MIB, MIB, 64 * GIB);
+/// Requests under way at once.
+pub const REQUESTS_IN_FLIGHT: Range = range(4, 1, 256);
+/// Whole request, milliseconds: the backend writes each record in a transaction of its own.
+pub const REQUEST_TIMEOUT_MS: Range = range(30_000, 100, 600_000);
+/// TCP connect, milliseconds.
+pub const CONNECT_TIMEOUT_MS: Range = range(5_000, 50, 120_000);
+/// Idle connection, milliseconds.
+pub const IDLE_TIMEOUT_MS: Range = range(60_000, 100, 3_600_000);
+/// Oldest a connection gets, milliseconds: behind a service address one pod would be pinned for ever.
+pub const CONNECTION_AGE_MS: Range = range(300_000, 1_000, 86_400_000);
+/// First back-off, milliseconds; doubles with each failure.
+pub const BACKOFF_MS: Range = range(1_000, 1, 600_000);
+/// Longest back-off, milliseconds.
+pub const BACKOFF_MAX_MS: Range = range(30_000, 1, 3_600_000);
+/// Tries with a batch before it makes way for the next.
+pub const RETRY_ATTEMPTS: Range = range(3, 1, 1_000);
+/// Answer body that is read for a log line; the rest is thrown away.
+pub const RESPONSE_OCTETS_MAX: usize = 64 * KIB as usize;
+/// Drain at shutdown, milliseconds.
+pub const SHUTDOWN_TIMEOUT_MS: Range = range(25_000, 0, 600_000);
+
+// ---- web ---------------------------------------------------------------------------------------
+
+/// Connections to the HTTP side at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// Request head.
+pub const HTTP_HEAD_OCTETS_MAX: usize = 16 * KIB as usize;
+
+// ---- relations ---------------------------------------------------------------------------------
+
+const _: () = assert!(ROWS_PER_MESSAGE_MAX <= FLOW_BATCH_RECORDS_MAX);
+const _: () = assert!(RECEIVE_BATCH.is_power_of_two());
+const _: () = assert!(PARKED_OCTETS_PER_EXPORTER_MAX >= DATAGRAM_OCTETS_MAX as u64);
+const _: () = assert!(IN_FLIGHT_OCTETS.default >= 2 * BODY_OCTETS_MAX as u64);

@@ -1,0 +1,212 @@
+//! The list of metrics: what `docs/metrics.md` says and a test compares it with.
+
+use super::histogram::SECONDS_BOUNDS;
+
+/// Prefix of every name.
+pub const PREFIX: &str = "clarion_collector_";
+
+/// How a metric is kept and written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Integer that only grows.
+    Counter,
+    /// Seconds that only grow, with a fraction.
+    SecondsCounter,
+    /// Value that goes up and down.
+    Gauge,
+    /// Observations in the given buckets.
+    Histogram(&'static [f64]),
+    /// Observations weighted by records, in the given buckets.
+    WeightedHistogram(&'static [f64]),
+    /// Read from the operating system at each scrape.
+    Process,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Descriptor {
+    /// Name without the prefix.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// Help text, with the unit.
+    pub help: &'static str,
+    /// Label names.
+    pub labels: &'static [&'static str],
+}
+
+const fn d(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Descriptor {
+    Descriptor { name, kind, help, labels }
+}
+
+use Kind::{Counter, Gauge, Histogram, Process, SecondsCounter, WeightedHistogram};
+
+/// Powers of ten and their halves: records in a request.
+const RECORDS_BOUNDS: &[f64] = &[1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 100_000.0];
+/// Encoding takes 30-200 ns a record: 10 us to 100 ms a batch.
+const ENCODE_BOUNDS: &[f64] = &[1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 1e-1];
+
+/// Every metric that is registered, in data-path order.
+pub const CATALOG: &[Descriptor] = &[
+    d("datagrams_received_total", Counter, &["listener", "worker"], "Datagrams read from the kernel."),
+    d("received_bytes_total", Counter, &["listener", "worker"], "Octets of UDP payload read from the kernel."),
+    d(
+        "kernel_dropped_datagrams_total",
+        Counter,
+        &["listener", "worker"],
+        "Datagrams that the kernel dropped because the socket's receive buffer was full (SO_MEMINFO, exact).",
+    ),
+    d(
+        "socket_fill_ratio",
+        Gauge,
+        &["listener", "worker"],
+        "Share of the socket's receive buffer in use after the last receive batch that emptied it, 0 to 1.",
+    ),
+    d(
+        "socket_receive_buffer_bytes",
+        Gauge,
+        &["listener", "worker"],
+        "Receive buffer that the kernel granted, in octets.",
+    ),
+    d("datagrams_refused_total", Counter, &["reason"], "Datagrams refused before decoding, by admission."),
+    d("datagrams_rejected_total", Counter, &["reason"], "Datagrams of which nothing could be used."),
+    d("datagrams_processed_total", Counter, &[], "Datagrams of which something was used."),
+    d(
+        "datagrams_trailing_octets_total",
+        Counter,
+        &[],
+        "Datagrams with octets behind the end that their header states.",
+    ),
+    d("sets_seen_total", Counter, &[], "Sets in processed datagrams (a v5 datagram counts as one)."),
+    d("sets_decoded_total", Counter, &[], "Data sets decoded to flow records."),
+    d("sets_options_total", Counter, &[], "Data sets of options templates."),
+    d("sets_templates_total", Counter, &[], "Template sets and options template sets."),
+    d("sets_parked", Gauge, &[], "Data sets waiting for their template."),
+    d("parked_bytes", Gauge, &[], "Octets of data sets waiting for their template."),
+    d(
+        "sets_undecodable_total",
+        Counter,
+        &["reason"],
+        "Sets that were dropped while the rest of their message was used.",
+    ),
+    d("templates_learned_total", Counter, &[], "Templates and options templates that were new or changed."),
+    d("templates_rejected_total", Counter, &[], "Template records that were refused (lengths, limits, ids)."),
+    d(
+        "sequence_missing_units_total",
+        Counter,
+        &["version"],
+        "Units missing by sequence number: flows for v5 and v7, datagrams for v9, data records for ipfix.",
+    ),
+    d("records_decoded_total", Counter, &["version"], "Flow records decoded."),
+    d(
+        "records_sampling_unknown_total",
+        Counter,
+        &[],
+        "Flow records whose sampling rate nothing told; they go out with rate 1.",
+    ),
+    d("options_records_total", Counter, &[], "Options data records read into learned state."),
+    d("exporters", Gauge, &["state"], "Exporters in the table, by state."),
+    d("exporter_table_evictions_total", Counter, &[], "Exporters or domains forgotten to make room."),
+    d("worker_busy_seconds_total", SecondsCounter, &["worker"], "Seconds that a worker spent receiving and decoding."),
+    d("queue_fill_ratio", Gauge, &[], "Share of the queue's slots in use, 0 to 1."),
+    d(
+        "batcher_busy_seconds_total",
+        SecondsCounter,
+        &["worker"],
+        "Seconds that a batcher spent encoding; the label is the batcher's number.",
+    ),
+    d(
+        "batcher_blocked_seconds_total",
+        SecondsCounter,
+        &["worker"],
+        "Seconds that a batcher was held up by delivery; not counted as busy.",
+    ),
+    d("batch_records", Histogram(RECORDS_BOUNDS), &[], "Records in an encoded batch."),
+    d("batch_encode_duration_seconds", Histogram(ENCODE_BOUNDS), &[], "Time spent encoding a batch."),
+    d("records_clamped_total", Counter, &[], "Records with a counter above 2^63-1, sent as 2^63-1."),
+    d(
+        "records_dropped_total",
+        Counter,
+        &["stage", "reason"],
+        "Flow records lost inside the collector, by stage and reason.",
+    ),
+    d("delivery_requests_total", Counter, &["sink", "code"], "Requests finished, by HTTP status or kind of failure."),
+    d(
+        "delivery_request_duration_seconds",
+        Histogram(SECONDS_BOUNDS),
+        &[],
+        "Time from sending a request to its answer.",
+    ),
+    d(
+        "delivery_lag_seconds",
+        WeightedHistogram(SECONDS_BOUNDS),
+        &[],
+        "Time from the kernel's receipt of a batch's oldest record to the backend's acknowledgement, weighted by records.",
+    ),
+    d("clock_steps_total", Counter, &[], "Times a lag would have been negative because a clock was stepped."),
+    d("records_delivered_total", Counter, &["sink"], "Flow records that the backend acknowledged."),
+    d(
+        "records_possibly_duplicated_total",
+        Counter,
+        &[],
+        "Records in requests that failed after they may have been written, and were sent again.",
+    ),
+    d("records_recovered_total", Counter, &[], "Records taken over from an earlier run's spool."),
+    d("records_pending", Gauge, &[], "Records decoded and neither delivered, dropped nor spooled."),
+    d("requests_in_flight", Gauge, &["sink"], "Requests under way."),
+    d("in_flight_bytes", Gauge, &["sink"], "Octets of encoded bodies waiting for or under delivery."),
+    d("in_flight_limit_bytes", Gauge, &["sink"], "Bound of in_flight_bytes."),
+    d("oldest_unacked_seconds", Gauge, &[], "Age of the oldest record not acknowledged yet; 0 if there is none."),
+    d(
+        "sink_saturation_ratio",
+        Gauge,
+        &["sink"],
+        "Share of the delivery buffer in use, 0 to 1: the backend's share of the load, not a reason to scale out.",
+    ),
+    d("sink_healthy", Gauge, &["sink"], "1 while the backend answers, 0 while the sink backs off."),
+    d(
+        "saturation_ratio",
+        Gauge,
+        &[],
+        "The number to scale on, 0 to 1: the maximum over workers and batchers of busy share and socket fill, last 30 s.",
+    ),
+    d("spool_bytes", Gauge, &[], "Octets in the spool."),
+    d("spool_records", Gauge, &[], "Records in the spool."),
+    d("spool_limit_bytes", Gauge, &[], "Bound of the spool in octets."),
+    d("spool_enabled", Gauge, &[], "1 if a spool is in use."),
+    d(
+        "ledger_imbalance_records",
+        Gauge,
+        &[],
+        "Records that the books cannot explain, read at rest; anything but 0 is a defect.",
+    ),
+    d("config_last_reload_successful", Gauge, &[], "1 if the last load of the configuration succeeded."),
+    d("build_info", Gauge, &["version", "instance"], "Always 1; the labels name the build and the instance."),
+    d("process_cpu_seconds_total", Process, &[], "User and system CPU time of the process."),
+    d("process_resident_memory_bytes", Process, &[], "Resident memory of the process."),
+    d("process_virtual_memory_bytes", Process, &[], "Address space of the process."),
+    d("process_open_fds", Process, &[], "Open file descriptors."),
+    d("process_max_fds", Process, &[], "Limit of open file descriptors."),
+    d("process_threads", Process, &[], "Threads of the process."),
+    d("process_start_time_seconds", Process, &[], "Start of the process, Unix seconds."),
+];
+
+/// When a scrape reads `name`: downstream counters before upstream ones, so that a record is never
+/// seen to have left before it came.
+pub(super) fn read_order(name: &str) -> u8 {
+    match name {
+        "records_delivered_total" => 0,
+        "records_dropped_total" => 1,
+        "records_recovered_total" | "records_decoded_total" => 3,
+        n if n.starts_with("sets_") && n != "sets_seen_total" => 1,
+        "sets_seen_total" => 4,
+        "datagrams_processed_total" | "datagrams_rejected_total" | "datagrams_refused_total" => 5,
+        "datagrams_received_total" => 6,
+        _ => 2,
+    }
+}
+
+/// The descriptor of `name` (without prefix).
+pub(super) fn descriptor(name: &str) -> Option<&'static Descriptor> {
+    CATALOG.iter().find(|d| d.name == name)
+}

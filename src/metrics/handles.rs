@@ -1,0 +1,490 @@
+//! Handle structs: what each thread adds to, and the books that the promises are stated in.
+
+use metrics::Histogram;
+
+use super::catalog::{CATALOG, Kind};
+use super::{Level, Registrar, Shape, Tally, WeightedHistogram};
+use crate::decode::{DecodeErrorKind, SetDropKind};
+use crate::flow::Version;
+
+/// Reasons of `datagrams_refused_total`.
+pub const REFUSE_REASONS: [&str; 3] = ["exporter_limit", "denied", "rate_limited"];
+
+/// (stage, reason) pairs of `records_dropped_total`; position in here is the index of `Books::dropped`.
+pub const DROP_REASONS: [(&str, &str); 10] = [
+    ("queue", "full"),
+    ("queue", "no_batch"),
+    ("queue", "closed"),
+    ("batcher", "panic"),
+    ("encode", "not_representable"),
+    ("dispatch", "buffer_full"),
+    ("dispatch", "closed"),
+    ("delivery", "refused"),
+    ("delivery", "poison"),
+    ("delivery", "shutdown"),
+];
+
+/// Codes of `delivery_requests_total`: what is not in here counts as `other`.
+pub const REQUEST_CODES: [&str; 32] = [
+    "200", "201", "202", "204", "301", "302", "303", "307", "308", "400", "401", "403", "404", "405", "407", "408",
+    "413", "415", "421", "422", "425", "429", "500", "501", "502", "503", "504", "other", "connect", "timeout",
+    "reset", "protocol",
+];
+
+fn label(name: &'static str, value: impl ToString) -> (&'static str, String) {
+    (name, value.to_string())
+}
+
+/// Where a record was lost; gives the index into the dropped tallies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum RecordDrop {
+    /// The queue had no slot.
+    QueueFull = 0,
+    /// No empty batch came back in time.
+    QueueNoBatch = 1,
+    /// The queue was closed already.
+    QueueClosed = 2,
+    /// A batcher panicked over it.
+    BatcherPanic = 3,
+    /// The output format cannot carry it (no addresses).
+    NotRepresentable = 4,
+    /// Delivery's buffer was full.
+    DispatchFull = 5,
+    /// Delivery had ended.
+    DispatchClosed = 6,
+    /// The backend refused it for good.
+    DeliveryRefused = 7,
+    /// The backend failed on it again and again while it accepted others.
+    DeliveryPoison = 8,
+    /// The shutdown deadline came first.
+    DeliveryShutdown = 9,
+}
+
+/// Tallies of the equations (plan section 5, promise 1).
+#[derive(Debug, Clone)]
+pub struct Books {
+    /// Datagrams: refused by reason, in the order of `REFUSE_REASONS`.
+    pub refused: Vec<Tally>,
+    /// Datagrams: rejected by reason, in the order of `DecodeErrorKind::ALL`.
+    pub rejected: Vec<Tally>,
+    /// Datagrams processed.
+    pub processed: Tally,
+    /// Datagrams with trailing octets.
+    pub trailing: Tally,
+    /// Sets seen.
+    pub sets_seen: Tally,
+    /// Sets decoded.
+    pub sets_decoded: Tally,
+    /// Sets of options data.
+    pub sets_options: Tally,
+    /// Sets of templates.
+    pub sets_templates: Tally,
+    /// Sets parked now (a level).
+    pub sets_parked: Tally,
+    /// Octets parked now (a level).
+    pub parked_bytes: Tally,
+    /// Sets dropped by reason, in the order of `SetDropKind::ALL`.
+    pub sets_dropped: Vec<Tally>,
+    /// Templates learned.
+    pub templates_learned: Tally,
+    /// Template records refused.
+    pub templates_rejected: Tally,
+    /// Options data records.
+    pub options_records: Tally,
+    /// Units missing by sequence, by version.
+    pub missing: Vec<Tally>,
+    /// Records decoded, by version.
+    pub decoded: Vec<Tally>,
+    /// Records with unknown sampling.
+    pub sampling_unknown: Tally,
+    /// Exporters: active (a level).
+    pub exporters_active: Tally,
+    /// Exporters: nothing decoded yet (a level).
+    pub exporters_unknown: Tally,
+    /// Exporters: silent for longer than the idle time (a level).
+    pub exporters_idle: Tally,
+    /// Exporters or domains evicted.
+    pub evictions: Tally,
+    /// Records dropped, in the order of `DROP_REASONS`.
+    pub dropped: Vec<Tally>,
+    /// Records delivered.
+    pub delivered: Tally,
+    /// Records taken over from an earlier spool.
+    pub recovered: Tally,
+    /// Records possibly written twice.
+    pub duplicated: Tally,
+    /// Records pending (a level, derived).
+    pub pending: Tally,
+    /// Records held by stage now (levels): in workers, in the queue, in batchers, in delivery.
+    pub held: Held,
+    /// Imbalance at the last time the books stood still.
+    pub imbalance: Level,
+    /// Records with a clamped counter.
+    pub clamped: Tally,
+    /// All datagrams received (sum over sockets).
+    pub(super) received: Vec<Tally>,
+    pub(crate) received_octets: Vec<Tally>,
+    pub(crate) kernel_dropped: Vec<Tally>,
+    /// The number to scale on.
+    pub saturation: Level,
+    /// Age of the oldest record not acknowledged, seconds.
+    pub oldest_unacked: Level,
+    /// Result of the last configuration load.
+    pub config_ok: Level,
+}
+
+/// Records that each stage holds now.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// In the workers' open batches: one tally a worker.
+    pub workers: Vec<Tally>,
+    /// In the queue.
+    pub queue: Tally,
+    /// In the batchers' open bodies: one tally a batcher.
+    pub batchers: Vec<Tally>,
+    /// In delivery.
+    pub sink: Tally,
+}
+
+impl Held {
+    /// Sum over all stages.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let sum = |tallies: &[Tally]| tallies.iter().map(Tally::value).sum::<u64>();
+        sum(&self.workers) + self.queue.level() + sum(&self.batchers) + self.sink.level()
+    }
+}
+
+/// One reading of the books, downstream first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// Records delivered.
+    pub delivered: u64,
+    /// Records dropped, all stages.
+    pub dropped: u64,
+    /// Records that the stages say they hold.
+    pub held: u64,
+    /// Records taken over from an earlier spool.
+    pub recovered: u64,
+    /// Records decoded.
+    pub decoded: u64,
+    /// Sets decoded, parked, dropped, options and templates.
+    pub sets_explained: u64,
+    /// Sets seen.
+    pub sets_seen: u64,
+    /// Datagrams refused, rejected and processed.
+    pub datagrams_explained: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams that the kernel dropped.
+    pub kernel_dropped: u64,
+}
+
+impl Ledger {
+    /// Records decoded or recovered and not yet delivered or dropped.
+    #[must_use]
+    pub const fn pending(&self) -> u64 {
+        (self.decoded + self.recovered).saturating_sub(self.delivered + self.dropped)
+    }
+
+    /// What the record equation leaves unexplained: exact only at rest.
+    #[must_use]
+    pub const fn imbalance(&self) -> i64 {
+        (self.decoded + self.recovered).cast_signed() - (self.delivered + self.dropped + self.held).cast_signed()
+    }
+}
+
+impl Books {
+    pub(super) fn register(r: &mut Registrar<'_>, shape: &Shape) -> Self {
+        // Metrics of stages that come later are registered now so that their zeroes show.
+        for name in ["spool_bytes", "spool_records", "spool_limit_bytes", "spool_enabled"] {
+            r.level(name, &[]).set(0.0);
+        }
+        debug_assert!(CATALOG.iter().any(|d| d.kind == Kind::Counter));
+        Self {
+            refused: REFUSE_REASONS.map(|x| r.counter("datagrams_refused_total", &[label("reason", x)])).into(),
+            rejected: DecodeErrorKind::ALL
+                .map(|k| r.counter("datagrams_rejected_total", &[label("reason", k.label())]))
+                .into(),
+            processed: r.counter("datagrams_processed_total", &[]),
+            trailing: r.counter("datagrams_trailing_octets_total", &[]),
+            sets_seen: r.counter("sets_seen_total", &[]),
+            sets_decoded: r.counter("sets_decoded_total", &[]),
+            sets_options: r.counter("sets_options_total", &[]),
+            sets_templates: r.counter("sets_templates_total", &[]),
+            sets_parked: r.level_u64("sets_parked", &[]),
+            parked_bytes: r.level_u64("parked_bytes", &[]),
+            sets_dropped: SetDropKind::ALL
+                .map(|k| r.counter("sets_undecodable_total", &[label("reason", k.label())]))
+                .into(),
+            templates_learned: r.counter("templates_learned_total", &[]),
+            templates_rejected: r.counter("templates_rejected_total", &[]),
+            options_records: r.counter("options_records_total", &[]),
+            missing: Version::ALL
+                .map(|v| r.counter("sequence_missing_units_total", &[label("version", v.label())]))
+                .into(),
+            decoded: Version::ALL.map(|v| r.counter("records_decoded_total", &[label("version", v.label())])).into(),
+            sampling_unknown: r.counter("records_sampling_unknown_total", &[]),
+            exporters_active: r.level_u64("exporters", &[label("state", "active")]),
+            exporters_unknown: r.level_u64("exporters", &[label("state", "unknown")]),
+            exporters_idle: r.level_u64("exporters", &[label("state", "idle")]),
+            evictions: r.counter("exporter_table_evictions_total", &[]),
+            dropped: DROP_REASONS
+                .map(|(stage, reason)| {
+                    r.counter("records_dropped_total", &[label("stage", stage), label("reason", reason)])
+                })
+                .into(),
+            delivered: r.counter("records_delivered_total", &[label("sink", shape.sink)]),
+            recovered: r.counter("records_recovered_total", &[]),
+            duplicated: r.counter("records_possibly_duplicated_total", &[]),
+            pending: r.level_u64("records_pending", &[]),
+            held: Held {
+                workers: (0..shape.workers).map(|_| Tally::default()).collect(),
+                queue: Tally::default(),
+                batchers: (0..shape.batchers).map(|_| Tally::default()).collect(),
+                sink: Tally::default(),
+            },
+            imbalance: r.level("ledger_imbalance_records", &[]),
+            clamped: r.counter("records_clamped_total", &[]),
+            received: per_socket(r, "datagrams_received_total", shape),
+            received_octets: per_socket(r, "received_bytes_total", shape),
+            kernel_dropped: per_socket(r, "kernel_dropped_datagrams_total", shape),
+            saturation: r.level("saturation_ratio", &[]),
+            oldest_unacked: r.level("oldest_unacked_seconds", &[]),
+            config_ok: {
+                let level = r.level("config_last_reload_successful", &[]);
+                level.set(1.0);
+                level
+            },
+        }
+    }
+
+    /// Counts `records` as lost at `drop`.
+    pub fn drop_records(&self, drop: RecordDrop, records: u64) {
+        self.dropped[drop as usize].add(records);
+    }
+
+    /// All datagrams received, over all sockets.
+    #[must_use]
+    pub fn datagrams_received(&self) -> u64 {
+        self.received.iter().map(Tally::value).sum()
+    }
+
+    /// All records decoded, over all versions.
+    #[must_use]
+    pub fn records_decoded(&self) -> u64 {
+        self.decoded.iter().map(Tally::value).sum()
+    }
+
+    /// Reads the books, downstream first, so that nothing is seen to leave before it came.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        let sum = |tallies: &[Tally]| tallies.iter().map(Tally::value).sum::<u64>();
+        Ledger {
+            delivered: self.delivered.value(),
+            dropped: sum(&self.dropped),
+            held: self.held.total(),
+            recovered: self.recovered.value(),
+            decoded: sum(&self.decoded),
+            sets_explained: self.sets_decoded.value()
+                + self.sets_options.value()
+                + self.sets_templates.value()
+                + self.sets_parked.level()
+                + sum(&self.sets_dropped),
+            sets_seen: self.sets_seen.value(),
+            datagrams_explained: sum(&self.refused) + sum(&self.rejected) + self.processed.value(),
+            datagrams_received: sum(&self.received),
+            kernel_dropped: sum(&self.kernel_dropped),
+        }
+    }
+
+    /// Brings the derived levels up to date: pending always, the imbalance only when two readings
+    /// agree (in motion the stages' own counts are not of one instant).
+    pub fn refresh(&self) {
+        let first = self.ledger();
+        self.pending.set(first.pending());
+        let second = self.ledger();
+        if first == second {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "an imbalance of 2^53 records is not to be told from one less"
+            )]
+            self.imbalance.set(first.imbalance() as f64);
+        }
+    }
+}
+
+fn per_socket(r: &mut Registrar<'_>, name: &'static str, shape: &Shape) -> Vec<Tally> {
+    let mut tallies = Vec::new();
+    for worker in 0..shape.workers {
+        for listener in &shape.listeners {
+            tallies.push(r.counter(name, &[label("listener", listener), label("worker", worker)]));
+        }
+    }
+    tallies
+}
+
+/// One socket of one worker.
+#[derive(Debug, Clone)]
+pub struct SocketMetrics {
+    /// Datagrams read.
+    pub received: Tally,
+    /// Octets read.
+    pub octets: Tally,
+    /// Datagrams that the kernel dropped.
+    pub kernel_dropped: Tally,
+    /// Fill after a batch that ended in EAGAIN, 0 to 1.
+    pub fill: Level,
+    /// Receive buffer granted, octets.
+    pub buffer: Tally,
+}
+
+/// A worker's handles.
+#[derive(Debug, Clone)]
+pub struct WorkerMetrics {
+    /// One per listener, in order.
+    pub sockets: Vec<SocketMetrics>,
+    /// Totals of the equations.
+    pub books: Books,
+    /// Records in this worker's open batch (a level).
+    pub held: Tally,
+    /// Nanoseconds of work.
+    pub busy_ns: Tally,
+    /// Clock::monotonic_ns of the last turn of the loop, for liveness.
+    pub heartbeat_ns: Tally,
+}
+
+impl WorkerMetrics {
+    pub(super) fn register(r: &mut Registrar<'_>, books: &Books, shape: &Shape, worker: usize) -> Self {
+        let sockets = (0..shape.listeners.len()).map(|l| {
+            let at = worker * shape.listeners.len() + l;
+            let labels = [label("listener", &shape.listeners[l]), label("worker", worker)];
+            SocketMetrics {
+                received: books.received[at].clone(),
+                octets: books.received_octets[at].clone(),
+                kernel_dropped: books.kernel_dropped[at].clone(),
+                fill: r.level("socket_fill_ratio", &labels),
+                buffer: r.level_u64("socket_receive_buffer_bytes", &labels),
+            }
+        });
+        Self {
+            sockets: sockets.collect(),
+            books: books.clone(),
+            held: books.held.workers[worker].clone(),
+            busy_ns: r.seconds("worker_busy_seconds_total", &[label("worker", worker)]),
+            heartbeat_ns: Tally::default(),
+        }
+    }
+}
+
+/// A batcher's handles.
+#[derive(Debug, Clone)]
+pub struct BatcherMetrics {
+    /// Totals of the equations.
+    pub books: Books,
+    /// Records in this batcher's open body (a level).
+    pub held: Tally,
+    /// Nanoseconds of work.
+    pub busy_ns: Tally,
+    /// Nanoseconds held up by delivery.
+    pub blocked_ns: Tally,
+    /// Clock::monotonic_ns of the last turn of the loop, for liveness.
+    pub heartbeat_ns: Tally,
+    /// Records in a finished batch.
+    pub batch_records: Histogram,
+    /// Seconds of encoding in a finished batch.
+    pub encode_seconds: Histogram,
+}
+
+impl BatcherMetrics {
+    pub(super) fn register(r: &mut Registrar<'_>, books: &Books, batcher: usize) -> Self {
+        let labels = [label("worker", batcher)];
+        Self {
+            books: books.clone(),
+            held: books.held.batchers[batcher].clone(),
+            busy_ns: r.seconds("batcher_busy_seconds_total", &labels),
+            blocked_ns: r.seconds("batcher_blocked_seconds_total", &labels),
+            heartbeat_ns: Tally::default(),
+            batch_records: r.histogram("batch_records"),
+            encode_seconds: r.histogram("batch_encode_duration_seconds"),
+        }
+    }
+}
+
+/// The queue's handles.
+#[derive(Debug, Clone)]
+pub struct QueueMetrics {
+    /// Totals of the equations.
+    pub books: Books,
+    /// Records in the queue (a level): add on send, sub on receive.
+    pub held: Tally,
+    /// Share of slots in use, 0 to 1.
+    pub fill: Level,
+}
+
+impl QueueMetrics {
+    pub(super) fn register(r: &mut Registrar<'_>, books: &Books) -> Self {
+        Self { books: books.clone(), held: books.held.queue.clone(), fill: r.level("queue_fill_ratio", &[]) }
+    }
+}
+
+/// The sink's handles.
+#[derive(Debug, Clone)]
+pub struct SinkMetrics {
+    /// Totals of the equations.
+    pub books: Books,
+    /// Records in delivery (a level).
+    pub held: Tally,
+    /// Finished requests, in the order of `REQUEST_CODES`.
+    pub requests: Vec<Tally>,
+    /// Seconds from request to answer.
+    pub request_seconds: Histogram,
+    /// Seconds from kernel to acknowledgement, weighted by records.
+    pub lag: WeightedHistogram,
+    /// Negative lags.
+    pub clock_steps: Tally,
+    /// Requests under way (a level).
+    pub in_flight: Tally,
+    /// Octets waiting or under way (a level).
+    pub in_flight_bytes: Tally,
+    /// Bound of `in_flight_bytes`.
+    pub in_flight_limit: Tally,
+    /// Share of the delivery buffer in use.
+    pub saturation: Level,
+    /// 1 while the backend answers.
+    pub healthy: Level,
+    /// Receive time of the oldest record in delivery, Unix nanoseconds; 0 if there is none.
+    pub oldest_receive_ns: Tally,
+}
+
+impl SinkMetrics {
+    pub(super) fn register(r: &mut Registrar<'_>, books: &Books, shape: &Shape) -> Self {
+        let sink = [label("sink", shape.sink)];
+        let healthy = r.level("sink_healthy", &sink);
+        healthy.set(1.0);
+        Self {
+            books: books.clone(),
+            held: books.held.sink.clone(),
+            requests: REQUEST_CODES
+                .map(|code| r.counter("delivery_requests_total", &[label("sink", shape.sink), label("code", code)]))
+                .into(),
+            request_seconds: r.histogram("delivery_request_duration_seconds"),
+            lag: r.weighted("delivery_lag_seconds", super::histogram::SECONDS_BOUNDS),
+            clock_steps: r.counter("clock_steps_total", &[]),
+            in_flight: r.level_u64("requests_in_flight", &sink),
+            in_flight_bytes: r.level_u64("in_flight_bytes", &sink),
+            in_flight_limit: r.level_u64("in_flight_limit_bytes", &sink),
+            saturation: r.level("sink_saturation_ratio", &sink),
+            healthy,
+            oldest_receive_ns: Tally::default(),
+        }
+    }
+
+    /// Counts a finished request under `code` (a status or a kind of failure).
+    pub fn request(&self, code: &str) {
+        let other = REQUEST_CODES.iter().position(|c| *c == "other").unwrap_or(0);
+        let index = REQUEST_CODES.iter().position(|c| *c == code).unwrap_or(other);
+        self.requests[index].add(1);
+    }
+}

@@ -1,9 +1,22 @@
-//! What is learned per domain.
+//! What is learned per domain: plans, options tables, parked sets; limits and expiry.
+//!
+//! Data sets take no lock: a message loads the plan table once. Templates change it copy-on-write
+//! under the domain's mutex; a miss looks again and parks under that same mutex, so that a set is
+//! never parked behind the template it waits for.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::flow::{Exporter, Version};
+use arc_swap::ArcSwap;
+use rustc_hash::FxHashMap;
+
+use super::learn::Learned;
+use super::options::OptionsFact;
+use super::plan::{DecodePlan, PlanKind};
+use super::sampling::SamplingTables;
+use super::sequence::{SequenceDelta, SequenceNote, SequenceTracker};
+use super::template::TemplateKind;
+use crate::flow::{Exporter, SamplingSource, Version};
 
 /// Which datagrams share templates (protocol.md DEC-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +74,14 @@ pub struct LearnedBudget {
     pub learned_octets_max: u64,
 }
 
+impl LearnedBudget {
+    /// Takes `octets` of `counter` if they fit below `max`.
+    pub(super) fn reserve(counter: &AtomicU64, octets: u64, max: u64) -> bool {
+        let fits = |now: u64| now.checked_add(octets).filter(|sum| *sum <= max);
+        counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+    }
+}
+
 /// What all domains of one exporter share: options tables and its share of the waiting room.
 #[derive(Debug)]
 pub struct ExporterState {
@@ -70,13 +91,64 @@ pub struct ExporterState {
     pub settings: DecodeSettings,
     /// Bounds of the process.
     pub budget: Arc<LearnedBudget>,
+    pub(super) parked_sets: AtomicU64,
+    pub(super) parked_octets: AtomicU64,
+    pub(super) template_octets: AtomicU64,
+    pub(super) options: RwLock<OptionsTables>,
+    /// Grows with each change of `options`: views made before are stale.
+    pub(super) generation: AtomicU32,
+}
+
+/// What options records told of an exporter.
+#[derive(Debug, Default)]
+pub(super) struct OptionsTables {
+    pub sampling: SamplingTables,
+    /// systemInitTimeMilliseconds 160 by observation domain.
+    pub system_init: FxHashMap<u32, u64>,
 }
 
 impl ExporterState {
     /// An exporter that has sent nothing yet.
     #[must_use]
     pub fn new(exporter: Arc<Exporter>, settings: DecodeSettings, budget: Arc<LearnedBudget>) -> Self {
-        Self { exporter, settings, budget }
+        Self {
+            exporter,
+            settings,
+            budget,
+            parked_sets: AtomicU64::new(0),
+            parked_octets: AtomicU64::new(0),
+            template_octets: AtomicU64::new(0),
+            options: RwLock::default(),
+            generation: AtomicU32::new(0),
+        }
+    }
+
+    /// Entries of the exporter's options tables.
+    #[must_use]
+    pub fn options_entries(&self) -> usize {
+        let tables = self.options.read().unwrap_or_else(PoisonError::into_inner);
+        tables.sampling.len() + tables.system_init.len()
+    }
+
+    /// Applies what an options record of `domain` said.
+    pub(super) fn learn(&self, domain: u32, fact: &OptionsFact) {
+        if fact.rate.is_none() && fact.system_init_ms.is_none() {
+            return;
+        }
+        let mut tables = self.options.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = false;
+        if let Some(rate) = fact.rate {
+            changed |= tables.sampling.learn(domain, fact.scope, rate);
+        }
+        if let Some(init) = fact.system_init_ms
+            && (tables.system_init.len() < crate::limits::OPTIONS_ENTRIES_PER_TABLE_MAX
+                || tables.system_init.contains_key(&domain))
+        {
+            changed |= tables.system_init.insert(domain, init) != Some(init);
+        }
+        if changed {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 }
 
@@ -91,6 +163,20 @@ pub struct DomainKey {
     pub observation_domain: u32,
 }
 
+/// What a data set needs to know of options, made anew only when they change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OptionsView {
+    generation: u32,
+    /// Rate that holds for the domain, or the operator's default, or unknown.
+    pub sampling: (u32, SamplingSource),
+    /// Tables must be asked per record even without a sampler id in it.
+    pub scoped: bool,
+    /// Boot time of the exporter, Unix milliseconds.
+    pub system_init_ms: Option<u64>,
+}
+
+pub(super) type PlanTable = FxHashMap<u16, Arc<DecodePlan>>;
+
 /// What was learned for one (exporter, session, version, observation domain).
 #[derive(Debug)]
 pub struct Domain {
@@ -104,28 +190,14 @@ pub struct Domain {
     pub retired: AtomicBool,
     /// Unix nanoseconds of the last datagram, written by workers once per receive batch.
     pub last_seen_ns: AtomicU64,
-}
-
-/// Sequence number and units of one message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SequenceNote {
-    /// Sequence number of the header.
-    pub sequence: u32,
-    /// Units that the message itself holds; None if it cannot be known (unknown template, IX-21).
-    pub units: Option<u32>,
-}
-
-/// What sequence accounting found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SequenceDelta {
-    /// Units newly counted as missing.
-    pub missing: u64,
-    /// Messages that came twice.
-    pub duplicates: u64,
-    /// Messages that came late but inside the window.
-    pub reordered: u64,
-    /// Restarts of the exporter's numbering.
-    pub resets: u64,
+    pub(super) plans: ArcSwap<PlanTable>,
+    pub(super) learned: Mutex<Learned>,
+    /// A replay of parked sets ended at its row budget and goes on with the next datagram.
+    pub(super) replay_due: AtomicBool,
+    /// Ports have offered templates: sequence numbers of several streams meet here.
+    pub(super) is_shared: AtomicBool,
+    sequence: Mutex<SequenceTracker>,
+    view: ArcSwap<OptionsView>,
 }
 
 /// Sets and octets that left the waiting room without being decoded.
@@ -154,6 +226,10 @@ pub struct DomainStatus {
     pub received_units: u64,
     /// Units missing by sequence.
     pub missing_units: u64,
+    /// Units in gaps that a late message may still fill.
+    pub gap_units: u64,
+    /// Sequence number expected next; None before the first message.
+    pub next_sequence: Option<u32>,
     /// Unix nanoseconds of the last datagram.
     pub last_seen_ns: u64,
 }
@@ -162,39 +238,141 @@ impl Domain {
     /// A domain that has learned nothing yet.
     #[must_use]
     pub fn new(key: DomainKey, exporter: Arc<ExporterState>, fallback: Option<Arc<Self>>) -> Self {
-        Self { key, exporter, fallback, retired: AtomicBool::new(false), last_seen_ns: AtomicU64::new(0) }
+        // A generation that no state has: the first data set makes the view.
+        let stale = exporter.generation.load(Ordering::Acquire).wrapping_sub(1);
+        let view = OptionsView {
+            generation: stale,
+            sampling: (1, SamplingSource::Unknown),
+            scoped: false,
+            system_init_ms: None,
+        };
+        Self {
+            key,
+            exporter,
+            fallback,
+            retired: AtomicBool::new(false),
+            last_seen_ns: AtomicU64::new(0),
+            plans: ArcSwap::default(),
+            learned: Mutex::default(),
+            replay_due: AtomicBool::new(false),
+            is_shared: AtomicBool::new(false),
+            sequence: Mutex::default(),
+            view: ArcSwap::from_pointee(view),
+        }
     }
 
     /// Applies the messages of one receive batch, sorted here by sequence number; `window` is how
     /// many messages a late one may be behind (plan section 4). One lock a call.
     pub fn apply_sequence(&self, notes: &mut [SequenceNote], window: usize) -> SequenceDelta {
-        let _ = (notes, window);
-        SequenceDelta::default()
+        // Streams of several ports meet in a shared domain: their numbers say nothing together.
+        if self.is_shared.load(Ordering::Acquire) {
+            return SequenceDelta::default();
+        }
+        self.sequence.lock().unwrap_or_else(PoisonError::into_inner).apply(notes, window)
     }
 
     /// Drops parked sets that are older than the settings allow.
     pub fn expire_parked(&self, now_ns: u64) -> ParkedCounts {
-        let _ = now_ns;
-        ParkedCounts::default()
+        let age = self.exporter.settings.park_age_ns;
+        let counts = self.learned().expire(now_ns.saturating_sub(age));
+        self.give_back_parked(counts);
+        counts
     }
 
-    /// Marks the domain as forgotten and empties its waiting room.
+    /// Marks the domain as forgotten and empties its waiting room; templates give back their octets.
     pub fn retire(&self) -> ParkedCounts {
-        ParkedCounts::default()
+        self.retired.store(true, Ordering::Release);
+        if let (Some(fallback), Session::Port(port)) = (&self.fallback, self.key.session) {
+            fallback.withdraw_offers(port);
+        }
+        let mut learned = self.learned();
+        let counts = learned.expire(u64::MAX);
+        // The plans of a shared domain belong to the ports that offered them.
+        let own = !self.is_shared.load(Ordering::Acquire);
+        let octets: u64 = if own { self.plans.load().values().map(|p| p.octets).sum() } else { 0 };
+        self.plans.store(Arc::default());
+        drop(learned);
+        self.give_back_parked(counts);
+        self.give_back_templates(octets);
+        counts
     }
 
     /// A picture of the domain.
     #[must_use]
     pub fn status(&self) -> DomainStatus {
+        let plans = self.plans.load();
+        let options_templates =
+            plans.values().filter(|p| matches!(p.template.kind, TemplateKind::Options { .. })).count();
+        let parked = self.learned().parked();
+        let sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         DomainStatus {
             key: self.key,
-            templates: 0,
-            options_templates: 0,
-            parked_sets: 0,
-            parked_octets: 0,
-            received_units: 0,
-            missing_units: 0,
-            last_seen_ns: 0,
+            templates: plans.len() - options_templates,
+            options_templates,
+            parked_sets: parked.sets as usize,
+            parked_octets: parked.octets,
+            received_units: sequence.received,
+            missing_units: sequence.missing,
+            gap_units: sequence.open_units(),
+            next_sequence: sequence.expected(),
+            last_seen_ns: self.last_seen_ns.load(Ordering::Acquire),
         }
+    }
+
+    pub(super) fn learned(&self) -> MutexGuard<'_, Learned> {
+        // A panic in the decoder retires the domain; until then its state is whole between calls.
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The plan for data sets with id `id`: this session's own, else the address's if all ports agree.
+    pub(super) fn plan(&self, id: u16) -> Option<Arc<DecodePlan>> {
+        let own = self.plans.load().get(&id).cloned();
+        own.or_else(|| self.fallback.as_ref().and_then(|f| f.plans.load().get(&id).cloned()))
+    }
+
+    /// What options say now; cheap while they do not change.
+    pub(super) fn options_view(&self) -> OptionsView {
+        let generation = self.exporter.generation.load(Ordering::Acquire);
+        let view = **self.view.load();
+        if view.generation == generation {
+            return view;
+        }
+        let settings = &self.exporter.settings;
+        let tables = self.exporter.options.read().unwrap_or_else(PoisonError::into_inner);
+        let said = tables.sampling.of_domain(self.key.observation_domain);
+        let fresh = OptionsView {
+            generation,
+            sampling: said
+                .or_else(|| settings.sampling_default.map(|rate| (rate, SamplingSource::Default)))
+                .unwrap_or((1, SamplingSource::Unknown)),
+            scoped: tables.sampling.is_scoped(),
+            system_init_ms: tables
+                .system_init
+                .get(&self.key.observation_domain)
+                .or_else(|| tables.system_init.get(&0))
+                .copied(),
+        };
+        drop(tables);
+        self.view.store(Arc::new(fresh));
+        fresh
+    }
+
+    pub(super) fn give_back_parked(&self, counts: ParkedCounts) {
+        if counts.sets != 0 {
+            self.exporter.parked_sets.fetch_sub(u64::from(counts.sets), Ordering::AcqRel);
+            self.exporter.parked_octets.fetch_sub(counts.octets, Ordering::AcqRel);
+            self.exporter.budget.parked_octets.fetch_sub(counts.octets, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn give_back_templates(&self, octets: u64) {
+        self.exporter.template_octets.fetch_sub(octets, Ordering::AcqRel);
+        self.exporter.budget.learned_octets.fetch_sub(octets, Ordering::AcqRel);
+    }
+
+    /// True if a data template of this domain is known.
+    #[must_use]
+    pub fn has_data_templates(&self) -> bool {
+        self.plans.load().values().any(|p| matches!(p.kind, PlanKind::Data(_)))
     }
 }

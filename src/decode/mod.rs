@@ -7,14 +7,29 @@
 
 mod domain;
 mod error;
+mod learn;
+mod message;
+mod options;
+mod plan;
+mod sampling;
+mod sequence;
+mod set;
+mod template;
+mod time;
+mod v5;
+mod value;
 
 pub use domain::{
-    DecodeSettings, Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Selection,
-    SequenceDelta, SequenceNote, Session, SessionPolicy,
+    DecodeSettings, Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Selection, Session,
+    SessionPolicy,
 };
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
+pub use sequence::{SequenceDelta, SequenceNote};
 
 use std::net::SocketAddr;
+
+use nom::number::complete::{be_u8, be_u16, be_u32};
+use nom::{IResult, Parser};
 
 use crate::flow::{FlowBatch, Version};
 
@@ -94,30 +109,143 @@ impl Outcome {
     pub fn of_rejected(error: DecodeError) -> Self {
         Self { rejected: Some(error), ..Self::default() }
     }
+
+    /// Counts a set as dropped.
+    #[cold]
+    pub(crate) fn drop_set(&mut self, kind: SetDropKind) {
+        self.sets_dropped[kind as usize] += 1;
+    }
 }
+
+/// sFlow v5 begins with a 32-bit version: two zero octets, then 5.
+const SFLOW_VERSION: [u8; 4] = [0, 0, 0, 5];
 
 /// Reads the fixed header.
 ///
 /// # Errors
 /// `TooShort`, `UnsupportedVersion`, `NotDecoded` (G-01, G-02).
 pub fn identify(octets: &[u8]) -> Result<Header, DecodeError> {
-    let _ = octets;
-    Err(DecodeError::at(DecodeErrorKind::TooShort, 0))
+    let too_short = |_: nom::Err<nom::error::Error<&[u8]>>| too_short(octets);
+    let (rest, word) = be_u16(octets).map_err(too_short)?;
+    match Version::from_wire(word) {
+        Some(Version::V9) => v9_header(rest).map_err(too_short).map(|(_, header)| header),
+        Some(Version::Ipfix) => ipfix_header(rest).map_err(too_short).map(|(_, header)| header),
+        Some(version) => fixed_header(version, rest).map_err(too_short).map(|(_, header)| header),
+        // v8 aggregates on the router; sFlow is another protocol on the same port.
+        None if word == 8 || octets.starts_with(&SFLOW_VERSION) => Err(DecodeError::at(DecodeErrorKind::NotDecoded, 0)),
+        None => Err(DecodeError::at(DecodeErrorKind::UnsupportedVersion, 0)),
+    }
 }
+
+#[cold]
+fn too_short(octets: &[u8]) -> DecodeError {
+    DecodeError::at(DecodeErrorKind::TooShort, u32::try_from(octets.len()).unwrap_or(u32::MAX))
+}
+
+/// RFC 3954 5.1, behind the version.
+fn v9_header(octets: &[u8]) -> IResult<&[u8], Header> {
+    let (rest, (count, uptime, seconds, sequence, source_id)) =
+        (be_u16, be_u32, be_u32, be_u32, be_u32).parse(octets)?;
+    let header = Header {
+        version: Version::V9,
+        observation_domain: source_id,
+        sequence,
+        export_ms: u64::from(seconds) * 1_000,
+        sys_uptime_ms: uptime,
+        count_or_length: count,
+        sampling: 0,
+    };
+    Ok((rest, header))
+}
+
+/// RFC 7011 3.1, behind the version.
+fn ipfix_header(octets: &[u8]) -> IResult<&[u8], Header> {
+    let (rest, (length, seconds, sequence, domain)) = (be_u16, be_u32, be_u32, be_u32).parse(octets)?;
+    let header = Header {
+        version: Version::Ipfix,
+        observation_domain: domain,
+        sequence,
+        export_ms: u64::from(seconds) * 1_000,
+        sys_uptime_ms: 0,
+        count_or_length: length,
+        sampling: 0,
+    };
+    Ok((rest, header))
+}
+
+/// v1, v5 and v7 (V5-01, V1-01, V7-01), behind the version.
+fn fixed_header(version: Version, octets: &[u8]) -> IResult<&[u8], Header> {
+    let (rest, (count, uptime, seconds, nanoseconds)) = (be_u16, be_u32, be_u32, be_u32).parse(octets)?;
+    let (rest, (sequence, engine_type, engine_id, sampling)) = match version {
+        Version::V1 => (rest, (0, 0, 0, 0)),
+        // v7's last four octets are reserved.
+        Version::V7 => {
+            let (rest, (sequence, _)) = (be_u32, be_u32).parse(rest)?;
+            (rest, (sequence, 0, 0, 0))
+        }
+        _ => (be_u32, be_u8, be_u8, be_u16).parse(rest)?,
+    };
+    let header = Header {
+        version,
+        observation_domain: u32::from(engine_type) << 8 | u32::from(engine_id),
+        sequence,
+        // More than a second of nanoseconds is nonsense and clamped (V5-05).
+        export_ms: u64::from(seconds) * 1_000 + u64::from(nanoseconds.min(999_999_999)) / 1_000_000,
+        sys_uptime_ms: uptime,
+        count_or_length: count,
+        sampling,
+    };
+    Ok((rest, header))
+}
+
+/// The message's own octets behind its header: what IPFIX's length says, the whole datagram in v9.
+///
+/// # Errors
+/// IPFIX: `BadLength` if the length is below the header's or past the datagram (IX-01, IX-02).
+fn message_body<'a>(header: &Header, octets: &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    match header.version {
+        Version::V9 => Ok(octets.get(V9_HEADER_OCTETS..).unwrap_or_default()),
+        Version::Ipfix => octets
+            .get(IPFIX_HEADER_OCTETS..usize::from(header.count_or_length))
+            .ok_or(DecodeError::at(DecodeErrorKind::BadLength, 2)),
+        version => Ok(octets.get(v5::header_octets(version)..).unwrap_or_default()),
+    }
+}
+
+const V9_HEADER_OCTETS: usize = 20;
+const IPFIX_HEADER_OCTETS: usize = 16;
 
 /// True if the message holds a template set or options template set (set headers only, bounded by
 /// the datagram). Under `SessionPolicy::Port` only such a datagram creates a domain for its port.
 #[must_use]
 pub fn carries_templates(header: &Header, octets: &[u8]) -> bool {
-    let _ = (header, octets);
-    false
+    match header.version {
+        Version::V9 | Version::Ipfix => {
+            message_body(header, octets).is_ok_and(|body| message::carries_templates(header.version, body))
+        }
+        _ => false,
+    }
 }
 
 /// Decodes one datagram with what `domain` has learned and appends its flows to `batch`.
 ///
-/// `header` is what [`identify`] said of the same octets. At most `ROWS_PER_MESSAGE_MAX` records
-/// plus those of replayed parked sets are appended; the batch must have room for one more exporter.
+/// `header` is what [`identify`] said of the same octets. At most `ROWS_PER_MESSAGE_MAX` records are
+/// appended, those of replayed parked sets included; the batch must have room for one more exporter.
 pub fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, batch: &mut FlowBatch) -> Outcome {
-    let _ = (datagram, header, domain, batch);
-    Outcome::default()
+    let body = match message_body(header, datagram.octets) {
+        Ok(body) => body,
+        Err(error) => return Outcome::of_rejected(error),
+    };
+    let mut outcome = match header.version {
+        Version::V9 | Version::Ipfix => message::decode(datagram, header, body, domain, batch),
+        _ => v5::decode(datagram, header, domain, batch),
+    };
+    if outcome.rejected.is_none() {
+        outcome.trailing_octets |=
+            header.version == Version::Ipfix && datagram.octets.len() > usize::from(header.count_or_length);
+    }
+    outcome
 }
+
+#[cfg(test)]
+mod tests;

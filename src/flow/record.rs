@@ -286,7 +286,7 @@ pub struct FlowRecord {
     pub start_ms: u64,
     /// Unix milliseconds; never below `start_ms`.
     pub end_ms: u64,
-    /// 1 in N; at least 1; see `sampling_source`.
+    /// 1 in N as the exporter said it; a 0 counts as 1: read it by [`FlowRecord::rate`].
     pub sampling_rate: u32,
     /// Observation domain (v9 Source ID; v5 engine_type * 256 + engine_id).
     pub observation_domain: u32,
@@ -399,6 +399,13 @@ impl FlowRecord {
     #[must_use]
     pub const fn has(&self, field: Presence) -> bool {
         self.presence.has(field)
+    }
+
+    /// 1 in N, at least 1; where it came from is `sampling_source`.
+    #[inline]
+    #[must_use]
+    pub const fn rate(&self) -> u32 {
+        if self.sampling_rate == 0 { 1 } else { self.sampling_rate }
     }
 
     /// Source address, if the record has one.

@@ -1,0 +1,203 @@
+//! One message of NetFlow v9 or IPFIX: its sets in wire order, each applied before the next.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::domain::Domain;
+use super::error::{DecodeError, DecodeErrorKind, SetDropKind};
+use super::plan::{DataPlan, DecodePlan, PlanKind, RowBudget, RunContext};
+use super::sequence::SequenceNote;
+use super::set::{MalformedSet, Set, Sets};
+use super::template::{TEMPLATE_ID_MIN, TemplateSet};
+use super::time::MessageClock;
+use super::{Datagram, Header, Outcome};
+use crate::flow::{FlowBatch, Version};
+use crate::limits::ROWS_PER_MESSAGE_MAX;
+
+/// Set ids of templates and options templates, by version (RFC 3954 5.2, 6.1; RFC 7011 3.3.2).
+const fn template_sets(version: Version) -> (u16, u16) {
+    match version {
+        Version::Ipfix => (2, 3),
+        _ => (0, 1),
+    }
+}
+
+/// True if the message holds a template set.
+pub(super) fn carries_templates(version: Version, octets: &[u8]) -> bool {
+    let (templates, options) = template_sets(version);
+    Sets::new(version, octets).any(|set| set.is_ok_and(|s| s.id == templates || s.id == options))
+}
+
+struct Walk<'a> {
+    header: &'a Header,
+    domain: &'a Domain,
+    receive_ns: u64,
+    batch: &'a mut FlowBatch,
+    outcome: Outcome,
+    budget: RowBudget,
+    /// Data records in the message, for IPFIX's sequence; None once a set could not be counted.
+    units: Option<u32>,
+}
+
+/// Decodes a message whose fixed header has been read; `octets` is what follows it.
+pub(super) fn decode(
+    datagram: &Datagram<'_>,
+    header: &Header,
+    octets: &[u8],
+    domain: &Domain,
+    batch: &mut FlowBatch,
+) -> Outcome {
+    let sets = Sets::new(header.version, octets);
+    // A broken IPFIX message yields nothing and changes nothing (IX-03).
+    if header.version == Version::Ipfix && !sets.clone().fill_exactly() {
+        return Outcome::of_rejected(DecodeError::at(DecodeErrorKind::BadFraming, 16));
+    }
+    let mut walk = Walk {
+        header,
+        domain,
+        receive_ns: datagram.receive_ns,
+        batch,
+        outcome: Outcome::default(),
+        budget: RowBudget(u32::try_from(ROWS_PER_MESSAGE_MAX).unwrap_or(u32::MAX)),
+        units: Some(0),
+    };
+    if domain.replay_due.load(Ordering::Acquire) || (domain.fallback.is_some() && domain.has_parked()) {
+        walk.replay(domain);
+    }
+    for set in sets {
+        walk.outcome.sets_seen += 1;
+        match set {
+            Ok(set) => walk.set(set),
+            Err(MalformedSet) => {
+                walk.outcome.drop_set(SetDropKind::Malformed);
+                walk.units = None;
+            }
+        }
+    }
+    let units = if header.version == Version::Ipfix { walk.units } else { Some(1) };
+    walk.outcome.sequence = Some(SequenceNote { sequence: header.sequence, units });
+    walk.outcome
+}
+
+impl Walk<'_> {
+    fn set(&mut self, set: Set<'_>) {
+        let (templates, options) = template_sets(self.header.version);
+        if set.id >= TEMPLATE_ID_MIN {
+            self.data_set(set);
+        } else if set.id == templates || set.id == options {
+            self.outcome.sets_templates += 1;
+            let parsed = TemplateSet::parse(self.header.version, set.id == options, set.body);
+            if self.domain.learn_templates(parsed, self.receive_ns, &mut self.outcome) {
+                self.replay(self.domain);
+                if let Some(fallback) = &self.domain.fallback {
+                    self.replay(fallback);
+                }
+            }
+        } else {
+            self.outcome.drop_set(SetDropKind::ReservedId);
+        }
+    }
+
+    fn data_set(&mut self, set: Set<'_>) {
+        let known = self.domain.plans.load();
+        // The guard keeps the table, so the common case counts no reference.
+        if let Some(plan) = known.get(&set.id) {
+            let records = self.run(plan, set.id, set.body, self.header, self.receive_ns);
+            self.count_units(records);
+            return;
+        }
+        drop(known);
+        let plan = match self.domain.plan(set.id) {
+            Some(plan) => Some(plan),
+            None => self.domain.park(set.id, set.body, self.header, self.receive_ns, &mut self.outcome),
+        };
+        let records = plan.and_then(|plan| self.run(&plan, set.id, set.body, self.header, self.receive_ns));
+        self.count_units(records);
+    }
+
+    fn count_units(&mut self, records: Option<u32>) {
+        self.units = match (self.units, records) {
+            (Some(sum), Some(records)) => Some(sum.wrapping_add(records)),
+            _ => None,
+        };
+    }
+
+    /// Runs parked sets of `domain` whose template is known now, oldest first. What is over the row
+    /// budget goes on with the next datagram, before its own sets.
+    fn replay(&mut self, domain: &Domain) {
+        domain.replay_due.store(false, Ordering::Release);
+        loop {
+            if self.budget.0 == 0 {
+                domain.replay_due.store(true, Ordering::Release);
+                return;
+            }
+            let Some((set, plan)) = domain.unpark(&mut self.outcome) else { return };
+            let _ = self.run(&plan, set.id, &set.body, &set.header, set.receive_ns);
+        }
+    }
+
+    /// Runs one data set; the number of records, None if it cannot be known.
+    fn run(&mut self, plan: &DecodePlan, id: u16, body: &[u8], header: &Header, receive_ns: u64) -> Option<u32> {
+        match &plan.kind {
+            PlanKind::Options(options) => {
+                let exporter = &self.domain.exporter;
+                let records = options.run(body, |fact| exporter.learn(header.observation_domain, &fact));
+                match records {
+                    Some(records) => {
+                        self.outcome.sets_options += 1;
+                        self.outcome.options_records += records;
+                    }
+                    None => self.outcome.drop_set(SetDropKind::BadRecord),
+                }
+                records
+            }
+            PlanKind::Data(data) => self.run_data(data, id, body, header, receive_ns),
+        }
+    }
+
+    fn run_data(&mut self, plan: &DataPlan, id: u16, body: &[u8], header: &Header, receive_ns: u64) -> Option<u32> {
+        debug_assert_eq!(plan.prototype.template_id, id);
+        let mark = self.batch.mark();
+        let domain = self.domain;
+        let state = &domain.exporter;
+        let Some(exporter) = self.batch.exporter_index(&state.exporter) else {
+            self.outcome.drop_set(SetDropKind::TooManyRows);
+            return None;
+        };
+        let view = domain.options_view();
+        let tables =
+            (plan.names_sampler || view.scoped).then(|| state.options.read().unwrap_or_else(PoisonError::into_inner));
+        let uptime = (header.version == Version::V9).then_some(header.sys_uptime_ms);
+        let mut clock = MessageClock::new(header.export_ms, uptime, receive_ns);
+        clock.system_init_ms = view.system_init_ms;
+        let context = RunContext {
+            clock,
+            version: header.version,
+            observation_domain: header.observation_domain,
+            exporter,
+            sampling_override: state.settings.sampling_override,
+            sampling_domain: view.sampling,
+            sampling_tables: tables.as_ref().map(|t| &t.sampling),
+        };
+        match plan.run(body, &context, &mut self.budget, self.batch) {
+            Ok(ran) => {
+                if ran.records > 0 {
+                    self.batch.note_receive(receive_ns);
+                }
+                self.outcome.records += ran.records;
+                self.outcome.sampling_unknown += ran.sampling_unknown;
+                if ran.cut {
+                    self.outcome.drop_set(SetDropKind::TooManyRows);
+                    return None;
+                }
+                self.outcome.sets_decoded += 1;
+                Some(ran.records)
+            }
+            Err(_) => {
+                self.batch.truncate(mark);
+                self.outcome.drop_set(SetDropKind::BadRecord);
+                None
+            }
+        }
+    }
+}

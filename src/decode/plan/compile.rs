@@ -1,0 +1,201 @@
+//! Template -> DataPlan.
+
+use super::DataPlan;
+use super::step::{Keep, Role, Slot, Step, TimeKind, Width, roles, width};
+use crate::decode::template::{Template, VARIABLE_LENGTH};
+use crate::flow::{BytesKind, ElementId, FlowRecord, Presence, TimeSource, Version};
+
+/// A field that could feed a slot.
+#[derive(Clone, Copy)]
+struct Candidate {
+    role: Role,
+    element: ElementId,
+    field: u16,
+    offset: u16,
+    length: u16,
+}
+
+/// Compiles a data template; the version is filled in by the runner.
+pub(super) fn data(template: &Template, all: bool) -> DataPlan {
+    let variable = template.is_variable();
+    let mut chosen: Vec<Candidate> = Vec::new();
+    let mut keep = Vec::new();
+    let mut offset = 0_u16;
+    for (field, specifier) in template.fields.iter().enumerate() {
+        // Field counts and record lengths are bounded by `template::sound`.
+        let field = u16::try_from(field).unwrap_or(u16::MAX);
+        let length = specifier.length;
+        for role in roles(specifier.element).into_iter().flatten() {
+            if accepts(&role, length) {
+                offer(&mut chosen, Candidate { role, element: specifier.element, field, offset, length });
+            }
+        }
+        if all && length != 0 {
+            keep.push(Keep { element: specifier.element, length, offset, field });
+        }
+        if length != VARIABLE_LENGTH {
+            offset = offset.saturating_add(length);
+        }
+    }
+    chosen.sort_by_key(|c| c.role.slot);
+    let find = |slot: Slot| chosen.iter().find(|c| c.role.slot == slot);
+    let time = |slot: Slot| find(slot).and_then(|c| c.role.time);
+    let (start, end) = (time(Slot::Start), time(Slot::End));
+    let sampling = chosen.iter().any(|c| {
+        matches!(
+            c.role.slot,
+            Slot::SamplingDirect
+                | Slot::SamplingInterval
+                | Slot::SamplingSize
+                | Slot::SamplingPopulation
+                | Slot::SamplingProbability
+        )
+    });
+    DataPlan {
+        record_octets: template.record_octets_min(),
+        variable,
+        lengths: if variable { template.fields.iter().map(|f| f.length).collect() } else { Box::default() },
+        steps: chosen.iter().map(|c| step(c, &chosen)).collect(),
+        keep: keep.into(),
+        start: start.map_or(TimeKind::None, |t| t.0),
+        end: end.map_or(TimeKind::None, |t| t.0),
+        time_source: start.or(end).map_or(TimeSource::Header, |t| t.1),
+        prototype: prototype(template.id, &chosen),
+        sampling_in_record: sampling,
+        names_sampler: find(Slot::SamplerId).is_some(),
+        has_icmp: chosen.iter().any(|c| is_icmp(c.role.slot)),
+    }
+}
+
+/// Keeps the best candidate of each slot: lowest rank, then first in the template (G-08).
+fn offer(chosen: &mut Vec<Candidate>, candidate: Candidate) {
+    match chosen.iter_mut().find(|c| c.role.slot == candidate.role.slot) {
+        Some(best) if candidate.role.rank < best.role.rank => *best = candidate,
+        Some(_) => {}
+        None => chosen.push(candidate),
+    }
+}
+
+/// True if a value of `length` octets can be this slot's (DEC-4, N9-25, N9-26, IX-11).
+fn accepts(role: &Role, length: u16) -> bool {
+    if length == VARIABLE_LENGTH {
+        return true;
+    }
+    match width(role.slot, role.time.map(|t| t.0)) {
+        Width::Exact(octets) => length == octets,
+        Width::Integer(_) => length >= 1,
+        Width::Float => length == 4 || length == 8,
+    }
+}
+
+fn is_icmp(slot: Slot) -> bool {
+    matches!(
+        slot,
+        Slot::IcmpTypeCodeV4
+            | Slot::IcmpTypeCodeV6
+            | Slot::IcmpTypeV4
+            | Slot::IcmpCodeV4
+            | Slot::IcmpTypeV6
+            | Slot::IcmpCodeV6
+    )
+}
+
+/// True if whether the slot's field is known shows only at the record.
+fn decided_at_run_time(candidate: &Candidate, chosen: &[Candidate]) -> bool {
+    let has = |slot: Slot| chosen.iter().any(|c| c.role.slot == slot);
+    let too_wide = match width(candidate.role.slot, candidate.role.time.map(|t| t.0)) {
+        Width::Integer(octets) => candidate.length > octets,
+        Width::Exact(_) | Width::Float => candidate.length == VARIABLE_LENGTH,
+    };
+    too_wide
+        || match candidate.role.slot {
+            // Both families in one template: the one that is not zero (DEC-6).
+            Slot::SrcV4 | Slot::SrcV6 => has(Slot::SrcV4) && has(Slot::SrcV6),
+            Slot::DstV4 | Slot::DstV6 => has(Slot::DstV4) && has(Slot::DstV6),
+            Slot::NextHopV4 | Slot::NextHopV6 => has(Slot::NextHopV4) && has(Slot::NextHopV6),
+            // All-zero means "none" (protocol.md section 5).
+            Slot::SrcMac | Slot::DstMac => true,
+            _ => false,
+        }
+}
+
+fn step(candidate: &Candidate, chosen: &[Candidate]) -> Step {
+    Step {
+        slot: candidate.role.slot,
+        checked: decided_at_run_time(candidate, chosen),
+        length: candidate.length,
+        offset: candidate.offset,
+        field: candidate.field,
+    }
+}
+
+/// The record before its octets are read: what the template alone decides.
+fn prototype(template_id: u16, chosen: &[Candidate]) -> FlowRecord {
+    let mut record = FlowRecord::empty(Version::Ipfix);
+    record.template_id = template_id;
+    record.presence = Presence::TEMPLATE;
+    for candidate in chosen {
+        if !decided_at_run_time(candidate, chosen) {
+            record.presence.set(presence(candidate.role.slot));
+        }
+        match (candidate.role.slot, candidate.element.id) {
+            (Slot::Bytes, 85) => record.presence.set(Presence::COUNTER_TOTAL),
+            (Slot::Bytes, 231) => record.bytes_kind = BytesKind::Layer4,
+            (Slot::Bytes, 352 | 353 | 416 | 419) => record.bytes_kind = BytesKind::Layer2,
+            _ => {}
+        }
+    }
+    record
+}
+
+/// The presence bit that goes with a slot.
+pub(super) const fn presence(slot: Slot) -> Presence {
+    match slot {
+        Slot::SrcV4 => Presence::SRC_V4,
+        Slot::SrcV6 => Presence::SRC_V6,
+        Slot::DstV4 => Presence::DST_V4,
+        Slot::DstV6 => Presence::DST_V6,
+        Slot::NextHopV4 => Presence::NEXT_HOP_V4,
+        Slot::NextHopV6 => Presence::NEXT_HOP_V6,
+        Slot::Protocol => Presence::PROTOCOL,
+        Slot::SrcPort => Presence::SRC_PORT,
+        Slot::DstPort => Presence::DST_PORT,
+        Slot::Bytes => Presence::BYTES,
+        Slot::Packets => Presence::PACKETS,
+        Slot::SrcMac => Presence::SRC_MAC,
+        Slot::DstMac => Presence::DST_MAC,
+        Slot::Vlan => Presence::VLAN,
+        Slot::PostVlan => Presence::POST_VLAN,
+        Slot::SrcSgt => Presence::SRC_SGT,
+        Slot::DstSgt => Presence::DST_SGT,
+        Slot::TcpFlags => Presence::TCP_FLAGS,
+        Slot::Tos => Presence::TOS,
+        Slot::InputIf => Presence::INPUT_IF,
+        Slot::OutputIf => Presence::OUTPUT_IF,
+        Slot::SrcAs => Presence::SRC_AS,
+        Slot::DstAs => Presence::DST_AS,
+        Slot::SrcMaskV4 | Slot::SrcMaskV6 => Presence::SRC_MASK,
+        Slot::DstMaskV4 | Slot::DstMaskV6 => Presence::DST_MASK,
+        Slot::IcmpTypeCodeV4
+        | Slot::IcmpTypeCodeV6
+        | Slot::IcmpTypeV4
+        | Slot::IcmpCodeV4
+        | Slot::IcmpTypeV6
+        | Slot::IcmpCodeV6 => Presence::ICMP,
+        Slot::Direction => Presence::DIRECTION,
+        Slot::FlowEndReason => Presence::FLOW_END_REASON,
+        Slot::IpVersion
+        | Slot::Start
+        | Slot::End
+        | Slot::SystemInit
+        | Slot::Duration
+        | Slot::DurationMicroseconds
+        | Slot::SamplingDirect
+        | Slot::SamplingInterval
+        | Slot::SamplingSpace
+        | Slot::SamplingSize
+        | Slot::SamplingPopulation
+        | Slot::SamplingProbability
+        | Slot::SamplerId => Presence::NONE,
+    }
+}

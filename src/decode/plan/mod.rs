@@ -1,0 +1,88 @@
+//! DecodePlan: a template, and what the output wants of it, compiled once to steps.
+//!
+//! `compile` decides everything that the template decides: which element feeds which field of
+//! `FlowRecord` (precedence of protocol.md section 5), whether its length can hold the type
+//! (a wrong one loses the field, never the record: DEC-4), which clock the times use. `run` then only
+//! moves octets. A field that nobody wants has no step and costs nothing.
+
+mod compile;
+mod run;
+mod step;
+
+pub(super) use run::{RowBudget, RunContext, icmp_from_ports};
+
+use std::sync::atomic::AtomicU64;
+
+use self::step::{Keep, Step, TimeKind};
+use super::options::OptionsPlan;
+use super::template::{Template, TemplateKind};
+use crate::flow::{FlowRecord, TimeSource, Version};
+
+/// What the data sets of a template become.
+#[derive(Debug)]
+pub(super) enum PlanKind {
+    /// Flow records.
+    Data(DataPlan),
+    /// Learned state.
+    Options(OptionsPlan),
+}
+
+/// A compiled template.
+#[derive(Debug)]
+pub(super) struct DecodePlan {
+    /// The template it was made of: an identical one only refreshes it (N9-12).
+    pub template: Template,
+    /// What its data sets become.
+    pub kind: PlanKind,
+    /// Unix nanoseconds of the last definition.
+    pub refreshed_ns: AtomicU64,
+    /// What it takes, as the learned-state budget counts it.
+    pub octets: u64,
+}
+
+/// How to read flow records.
+#[derive(Debug)]
+pub(super) struct DataPlan {
+    /// Octets of a record; the smallest where `variable`.
+    pub record_octets: usize,
+    /// At least one field is of variable length: `fields` say where each begins.
+    pub variable: bool,
+    /// Lengths of all fields in wire order, where `variable`.
+    pub lengths: Box<[u16]>,
+    /// What to do, in the order in which it must be done.
+    pub steps: Box<[Step]>,
+    /// Elements to keep as they are.
+    pub keep: Box<[Keep]>,
+    /// Start and end clocks.
+    pub start: TimeKind,
+    /// Source to report for the times.
+    pub time_source: TimeSource,
+    /// End clock.
+    pub end: TimeKind,
+    /// Fields that every record has.
+    pub prototype: FlowRecord,
+    /// The record itself says something of its sampling.
+    pub sampling_in_record: bool,
+    /// The record names a sampler (302, 48).
+    pub names_sampler: bool,
+    /// The record has ICMP elements of its own.
+    pub has_icmp: bool,
+}
+
+impl DecodePlan {
+    /// Compiles `template`; `all` keeps every element in the batch's arena.
+    pub(super) fn compile(template: Template, version: Version, all: bool, now_ns: u64) -> Self {
+        let kind = match template.kind {
+            TemplateKind::Data => PlanKind::Data(compile::data(&template, all)),
+            TemplateKind::Options { scopes } => PlanKind::Options(OptionsPlan::compile(&template, scopes, version)),
+        };
+        // Specifiers 12 octets, steps up to 16 a field, keeps 16, map entry and box headers 256.
+        let octets = 256 + template.fields.len() as u64 * 44;
+        Self { template, kind, refreshed_ns: AtomicU64::new(now_ns), octets }
+    }
+
+    /// True if data sets of either template read the same.
+    pub(super) fn same_layout(&self, template: &Template) -> bool {
+        self.template.kind == template.kind && self.template.fields == template.fields
+    }
+}

@@ -1,0 +1,450 @@
+//! DataPlan x octets -> FlowRecords: the hottest loop of the program.
+//!
+//! Nothing here allocates but the batch's own vectors, which keep their memory. A field is read
+//! inside its record, a record inside its set; no octet outside is looked at.
+
+use super::DataPlan;
+use super::compile::presence;
+use super::step::{ObservationUnit, Slot, Step, TimeKind};
+use crate::decode::sampling::{SamplingFacts, SamplingTables};
+use crate::decode::time::MessageClock;
+use crate::decode::value::{field_positions, float, unsigned};
+use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource, Version};
+use crate::limits::FIELDS_PER_TEMPLATE_MAX;
+
+/// What holds for all records of a set.
+#[derive(Debug)]
+pub(crate) struct RunContext<'a> {
+    /// Clock of the message.
+    pub clock: MessageClock,
+    /// Version of the message.
+    pub version: Version,
+    /// Observation domain of the message.
+    pub observation_domain: u32,
+    /// Index of the exporter in the batch.
+    pub exporter: u16,
+    /// The operator's word, which beats everything.
+    pub sampling_override: Option<u32>,
+    /// Rate of the domain as a whole, or the operator's default.
+    pub sampling_domain: (u32, SamplingSource),
+    /// Tables to ask per record: only if the plan names samplers or the tables are scoped.
+    pub sampling_tables: Option<&'a SamplingTables>,
+}
+
+/// Rows that a message may still become.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowBudget(pub u32);
+
+/// What a set became.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ran {
+    /// Records in the set.
+    pub records: u32,
+    /// Of these, records whose sampling nothing told.
+    pub sampling_unknown: u32,
+    /// The row budget ended before the set did.
+    pub cut: bool,
+}
+
+/// A variable length that runs past the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadRecord;
+
+/// Values of a record that have no field of their own.
+#[derive(Debug, Default)]
+struct Scratch {
+    ip_version: u8,
+    start: Option<u64>,
+    end: Option<u64>,
+    system_init_ms: Option<u64>,
+    duration: Option<u64>,
+    sampling: SamplingFacts,
+    sampler: Option<u64>,
+}
+
+impl DataPlan {
+    /// Reads the records of `body` and appends them to `batch`.
+    ///
+    /// # Errors
+    /// [`BadRecord`]; the caller takes back what was appended.
+    pub(crate) fn run(
+        &self,
+        body: &[u8],
+        context: &RunContext<'_>,
+        budget: &mut RowBudget,
+        batch: &mut FlowBatch,
+    ) -> Result<Ran, BadRecord> {
+        let mut prototype = self.prototype;
+        prototype.version = context.version;
+        prototype.observation_domain = context.observation_domain;
+        prototype.exporter = context.exporter;
+        if self.variable {
+            self.run_variable(body, &prototype, context, budget, batch)
+        } else {
+            Ok(self.run_fixed(body, &prototype, context, budget, batch))
+        }
+    }
+
+    fn run_fixed(
+        &self,
+        body: &[u8],
+        prototype: &FlowRecord,
+        context: &RunContext<'_>,
+        budget: &mut RowBudget,
+        batch: &mut FlowBatch,
+    ) -> Ran {
+        let mut ran = Ran::default();
+        let fits = body.len() / self.record_octets;
+        let rows = fits.min(budget.0 as usize);
+        ran.cut = rows < fits;
+        batch.records.reserve(rows);
+        for (row, octets) in body.chunks_exact(self.record_octets).take(rows).enumerate() {
+            // Zero octets within the last 3 of a set are padding as far as anyone can tell (N9-24).
+            if self.record_octets < 4 && (row * self.record_octets) + 3 >= body.len() && octets.iter().all(|o| *o == 0)
+            {
+                continue;
+            }
+            let mut record = *prototype;
+            let mut scratch = Scratch::default();
+            for step in &self.steps {
+                let at = usize::from(step.offset);
+                if let Some(value) = octets.get(at..at + usize::from(step.length)) {
+                    apply(step, value, &mut record, &mut scratch);
+                }
+            }
+            self.finish(&mut record, &scratch, context, &mut ran);
+            self.keep_fixed(octets, batch);
+            batch.records.push(record);
+        }
+        budget.0 -= ran.records;
+        ran
+    }
+
+    fn run_variable(
+        &self,
+        body: &[u8],
+        prototype: &FlowRecord,
+        context: &RunContext<'_>,
+        budget: &mut RowBudget,
+        batch: &mut FlowBatch,
+    ) -> Result<Ran, BadRecord> {
+        let mut ran = Ran::default();
+        let mut positions = [(0_u32, 0_u16); FIELDS_PER_TEMPLATE_MAX];
+        let mut rest = body;
+        while rest.len() >= self.record_octets {
+            if budget.0 == 0 {
+                ran.cut = true;
+                break;
+            }
+            let Some(octets) = field_positions(&self.lengths, rest, &mut positions) else {
+                // Up to 3 zero octets are padding; anything else does not fit the template.
+                if rest.len() < 4 && rest.iter().all(|o| *o == 0) {
+                    break;
+                }
+                return Err(BadRecord);
+            };
+            let (octets, after) = rest.split_at(octets);
+            let mut record = *prototype;
+            let mut scratch = Scratch::default();
+            for step in &self.steps {
+                let (at, length) = positions[usize::from(step.field)];
+                if let Some(value) = octets.get(at as usize..at as usize + usize::from(length)) {
+                    apply(step, value, &mut record, &mut scratch);
+                }
+            }
+            self.finish(&mut record, &scratch, context, &mut ran);
+            for keep in &self.keep {
+                let (at, length) = positions[usize::from(keep.field)];
+                if let Some(value) = octets.get(at as usize..at as usize + usize::from(length)) {
+                    keep_value(batch, keep.element, value);
+                }
+            }
+            batch.records.push(record);
+            budget.0 -= 1;
+            rest = after;
+        }
+        Ok(ran)
+    }
+
+    fn keep_fixed(&self, octets: &[u8], batch: &mut FlowBatch) {
+        for keep in &self.keep {
+            let at = usize::from(keep.offset);
+            if let Some(value) = octets.get(at..at + usize::from(keep.length)) {
+                keep_value(batch, keep.element, value);
+            }
+        }
+    }
+
+    /// What can be said only when all fields were read: times, ICMP, sampling.
+    #[inline]
+    fn finish(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>, ran: &mut Ran) {
+        ran.records += 1;
+        self.times(record, scratch, context);
+        if !self.has_icmp && (record.protocol == 1 || record.protocol == 58) {
+            icmp_from_ports(record);
+        }
+        self.sampling(record, scratch, context);
+        ran.sampling_unknown += u32::from(record.sampling_source == SamplingSource::Unknown);
+    }
+
+    fn times(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>) {
+        let mut clock = context.clock;
+        if scratch.system_init_ms.is_some() {
+            clock.system_init_ms = scratch.system_init_ms;
+        }
+        let uptime_ms = clock.sys_uptime_ms.unwrap_or(0);
+        // First = Last = 0 on a box that has been up for an hour says nothing (V5-07).
+        let unset = self.start == TimeKind::Uptime
+            && scratch.start == Some(0)
+            && scratch.end.unwrap_or(0) == 0
+            && uptime_ms > 3_600_000;
+        let mut ahead = false;
+        let mut read = |kind: TimeKind, raw: Option<u64>| {
+            let raw = raw.filter(|_| !unset)?;
+            let (ms, late) = stamp(kind, raw, &clock)?;
+            ahead |= late;
+            Some(ms)
+        };
+        let start = read(self.start, scratch.start);
+        let end = read(self.end, scratch.end);
+        let (start_ms, end_ms) = match (start, end, scratch.duration) {
+            (Some(start), Some(end), _) => (start, end),
+            (Some(start), None, Some(duration)) => (start, start.saturating_add(duration)),
+            (None, Some(end), Some(duration)) => (end.saturating_sub(duration), end),
+            (Some(only), None, None) | (None, Some(only), None) => (only, only),
+            (None, None, duration) => {
+                // Without the boot time a sysUpTime pair still tells how long the flow was (T-2).
+                let length = match (self.start, scratch.start, scratch.end) {
+                    #[expect(clippy::cast_possible_truncation, reason = "sysUpTime is a 32-bit clock")]
+                    (TimeKind::Uptime, Some(first), Some(last)) if !unset => {
+                        Some(u64::from((last as u32).wrapping_sub(first as u32)))
+                            .filter(|length| *length <= u64::from(u32::MAX / 2))
+                    }
+                    _ => duration,
+                };
+                (clock.export_ms.saturating_sub(length.unwrap_or(0)), clock.export_ms)
+            }
+        };
+        record.end_ms = end_ms;
+        record.start_ms = start_ms;
+        if start.is_some() || end.is_some() {
+            record.presence.set(Presence::TIMES);
+            record.time_source = self.time_source;
+            if start.is_none() || end.is_none() {
+                record.time_source = if scratch.duration.is_some() { TimeSource::Duration } else { self.time_source };
+            }
+        }
+        if ahead {
+            record.presence.set(Presence::AHEAD_OF_UPTIME);
+        }
+        if end_ms < start_ms {
+            record.start_ms = end_ms;
+            record.presence.set(Presence::BAD_TIMES);
+        }
+    }
+
+    fn sampling(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>) {
+        let said = if self.sampling_in_record { scratch.sampling.rate() } else { None };
+        if said.is_some() {
+            record.presence.set(Presence::SAMPLING_IN_RECORD);
+        }
+        let (rate, source) = if let Some(rate) = context.sampling_override {
+            (rate, SamplingSource::Override)
+        } else if let Some(rate) = said {
+            (rate, SamplingSource::Record)
+        } else {
+            context
+                .sampling_tables
+                .and_then(|tables| {
+                    let interface = if record.direction == 1 { record.output_if } else { record.input_if };
+                    tables.of_record(context.observation_domain, scratch.sampler, Some(interface), record.template_id)
+                })
+                .unwrap_or(context.sampling_domain)
+        };
+        record.sampling_rate = rate;
+        record.sampling_source = source;
+    }
+}
+
+fn keep_value(batch: &mut FlowBatch, element: crate::flow::ElementId, value: &[u8]) {
+    // An arena of 4 GiB cannot be reached: a batch ends after one message past its target.
+    let (Ok(record), Ok(offset), Ok(length)) =
+        (u32::try_from(batch.records.len()), u32::try_from(batch.octets.len()), u16::try_from(value.len()))
+    else {
+        return;
+    };
+    batch.octets.extend_from_slice(value);
+    batch.elements.push(ElementValue { record, element, offset, length });
+}
+
+fn stamp(kind: TimeKind, raw: u64, clock: &MessageClock) -> Option<(u64, bool)> {
+    let observed = |unit| match unit {
+        ObservationUnit::Seconds => raw.saturating_mul(1_000),
+        ObservationUnit::Milliseconds => raw,
+        ObservationUnit::Ntp => clock.of_ntp(raw),
+    };
+    match kind {
+        TimeKind::None => None,
+        TimeKind::Seconds => Some((raw.saturating_mul(1_000), false)),
+        TimeKind::Milliseconds => Some((raw, false)),
+        TimeKind::Ntp => Some((clock.of_ntp(raw), false)),
+        #[expect(clippy::cast_possible_truncation, reason = "sysUpTime is a 32-bit clock, also in 8 octets (N9-25)")]
+        TimeKind::Uptime => clock.of_uptime(raw as u32),
+        TimeKind::Delta => Some((clock.of_delta_us(raw), false)),
+        TimeKind::Observation(unit) => Some((observed(unit), false)),
+    }
+}
+
+/// v5 and Cisco's v9 put type * 256 + code into the destination port (V5-10); the ports stay (DEC-1).
+pub(crate) fn icmp_from_ports(record: &mut FlowRecord) {
+    if record.has(Presence::DST_PORT) && record.src_port == 0 {
+        let [icmp_type, icmp_code] = record.dst_port.to_be_bytes();
+        (record.icmp_type, record.icmp_code) = (icmp_type, icmp_code);
+        record.presence.set(Presence::ICMP);
+    }
+}
+
+fn copy<const N: usize>(target: &mut [u8], octets: &[u8]) -> bool {
+    match <[u8; N]>::try_from(octets) {
+        Ok(octets) => {
+            target[..N].copy_from_slice(&octets);
+            octets != [0; N]
+        }
+        Err(_) => false,
+    }
+}
+
+/// One family of an address where the template has both: the one that is not zero counts; where
+/// both are set, ipVersion 60 decides, else the first (DEC-6).
+fn address<const N: usize>(
+    target: &mut [u8; 16],
+    octets: &[u8],
+    own: Presence,
+    other: Presence,
+    version: (u8, u8),
+    known: &mut Presence,
+) {
+    if octets.len() != N || octets.iter().all(|o| *o == 0) {
+        return;
+    }
+    let (own_version, said) = version;
+    if known.has_any(other) && said != own_version {
+        return;
+    }
+    *target = [0; 16];
+    target[..N].copy_from_slice(octets);
+    known.clear(other);
+    known.set(own);
+}
+
+#[inline]
+fn apply(step: &Step, octets: &[u8], record: &mut FlowRecord, scratch: &mut Scratch) {
+    let known = &mut record.presence;
+    match step.slot {
+        Slot::SrcV4 if !step.checked => _ = copy::<4>(&mut record.src, octets),
+        Slot::DstV4 if !step.checked => _ = copy::<4>(&mut record.dst, octets),
+        Slot::SrcV6 if !step.checked => _ = copy::<16>(&mut record.src, octets),
+        Slot::DstV6 if !step.checked => _ = copy::<16>(&mut record.dst, octets),
+        Slot::SrcV4 => {
+            address::<4>(&mut record.src, octets, Presence::SRC_V4, Presence::SRC_V6, (4, scratch.ip_version), known);
+        }
+        Slot::SrcV6 => {
+            address::<16>(&mut record.src, octets, Presence::SRC_V6, Presence::SRC_V4, (6, scratch.ip_version), known);
+        }
+        Slot::DstV4 => {
+            address::<4>(&mut record.dst, octets, Presence::DST_V4, Presence::DST_V6, (4, scratch.ip_version), known);
+        }
+        Slot::DstV6 => {
+            address::<16>(&mut record.dst, octets, Presence::DST_V6, Presence::DST_V4, (6, scratch.ip_version), known);
+        }
+        // A next hop of zero is none (V5-11).
+        Slot::NextHopV4 => {
+            known.clear(Presence::NEXT_HOP_V4);
+            let own = Presence::NEXT_HOP_V4;
+            address::<4>(&mut record.next_hop, octets, own, Presence::NEXT_HOP_V6, (4, scratch.ip_version), known);
+        }
+        Slot::NextHopV6 => {
+            known.clear(Presence::NEXT_HOP_V6);
+            let own = Presence::NEXT_HOP_V6;
+            address::<16>(&mut record.next_hop, octets, own, Presence::NEXT_HOP_V4, (6, scratch.ip_version), known);
+        }
+        Slot::SrcMac => {
+            if copy::<6>(&mut record.src_mac, octets) {
+                known.set(Presence::SRC_MAC);
+            }
+        }
+        Slot::DstMac => {
+            if copy::<6>(&mut record.dst_mac, octets) {
+                known.set(Presence::DST_MAC);
+            }
+        }
+        Slot::SamplingProbability => scratch.sampling.probability = float(octets),
+        slot => {
+            let Some(value) = unsigned(octets) else { return };
+            number(slot, step.checked, value, record, scratch);
+        }
+    }
+}
+
+/// Writes `value` if it fits the field; a value that does not loses the field (DEC-4).
+#[inline]
+fn number(slot: Slot, checked: bool, value: u64, record: &mut FlowRecord, scratch: &mut Scratch) {
+    #![expect(clippy::cast_possible_truncation, reason = "`fits` was asked before every narrowing")]
+    let fits = |max: u64| !checked || value <= max;
+    let (byte, word, long) = (u64::from(u8::MAX), u64::from(u16::MAX), u64::from(u32::MAX));
+    let mut written = true;
+    match slot {
+        Slot::Bytes => record.bytes = value,
+        Slot::Packets => record.packets = value,
+        Slot::SrcPort if fits(word) => record.src_port = value as u16,
+        Slot::DstPort if fits(word) => record.dst_port = value as u16,
+        Slot::Protocol if fits(byte) => record.protocol = value as u8,
+        Slot::Tos if fits(byte) => record.tos = value as u8,
+        // The upper four bits of the word are the TCP header's length, not flags (RFC 7125).
+        Slot::TcpFlags if fits(word) => record.tcp_flags = value as u16 & 0x0FFF,
+        Slot::InputIf if fits(long) => record.input_if = value as u32,
+        Slot::OutputIf if fits(long) => record.output_if = value as u32,
+        Slot::SrcAs if fits(long) => record.src_as = value as u32,
+        Slot::DstAs if fits(long) => record.dst_as = value as u32,
+        Slot::Vlan if fits(word) => record.vlan = value as u16,
+        Slot::PostVlan if fits(word) => record.post_vlan = value as u16,
+        Slot::SrcSgt if fits(word) => record.src_sgt = value as u16,
+        Slot::DstSgt if fits(word) => record.dst_sgt = value as u16,
+        Slot::Direction if fits(byte) => record.direction = value as u8,
+        Slot::FlowEndReason if fits(byte) => record.flow_end_reason = value as u8,
+        Slot::SrcMaskV4 if fits(byte) => record.src_mask = value as u8,
+        Slot::DstMaskV4 if fits(byte) => record.dst_mask = value as u8,
+        // In a template with both families the prefix length of the other one is 0.
+        Slot::SrcMaskV6 if fits(byte) && (value != 0 || record.has(Presence::SRC_V6)) => record.src_mask = value as u8,
+        Slot::DstMaskV6 if fits(byte) && (value != 0 || record.has(Presence::DST_V6)) => record.dst_mask = value as u8,
+        Slot::SrcMaskV6 | Slot::DstMaskV6 => return,
+        Slot::IcmpTypeCodeV4 if fits(word) => {
+            [record.icmp_type, record.icmp_code] = (value as u16).to_be_bytes();
+        }
+        Slot::IcmpTypeCodeV6 if fits(word) && (value != 0 || record.protocol == 58) => {
+            [record.icmp_type, record.icmp_code] = (value as u16).to_be_bytes();
+        }
+        Slot::IcmpTypeV4 if fits(byte) => record.icmp_type = value as u8,
+        Slot::IcmpCodeV4 if fits(byte) => record.icmp_code = value as u8,
+        Slot::IcmpTypeV6 if fits(byte) && (value != 0 || record.protocol == 58) => record.icmp_type = value as u8,
+        Slot::IcmpCodeV6 if fits(byte) && (value != 0 || record.protocol == 58) => record.icmp_code = value as u8,
+        Slot::IcmpTypeCodeV6 | Slot::IcmpTypeV6 | Slot::IcmpCodeV6 => return,
+        Slot::IpVersion if fits(byte) => scratch.ip_version = value as u8,
+        Slot::Start => scratch.start = Some(value),
+        Slot::End => scratch.end = Some(value),
+        Slot::SystemInit => scratch.system_init_ms = Some(value),
+        Slot::Duration => scratch.duration = Some(value),
+        // Milliseconds win where a template has both.
+        Slot::DurationMicroseconds => scratch.duration = scratch.duration.or(Some(value / 1_000)),
+        Slot::SamplingDirect => scratch.sampling.direct = Some(value),
+        Slot::SamplingInterval => scratch.sampling.interval = Some(value),
+        Slot::SamplingSpace => scratch.sampling.space = Some(value),
+        Slot::SamplingSize => scratch.sampling.size = Some(value),
+        Slot::SamplingPopulation => scratch.sampling.population = Some(value),
+        Slot::SamplerId => scratch.sampler = Some(value),
+        _ => written = false,
+    }
+    if checked && written {
+        record.presence.set(presence(slot));
+    }
+}

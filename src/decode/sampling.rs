@@ -1,0 +1,230 @@
+//! Which sampling rate applies to a record, and where it came from (protocol.md IX-48).
+//!
+//! Tables are per exporter and outlive templates. What an options record costs does not depend on
+//! the size of its table (DEC-8); entries are bounded by `OPTIONS_ENTRIES_PER_TABLE_MAX` each.
+
+use rustc_hash::FxHashMap;
+
+use crate::flow::SamplingSource;
+use crate::limits::{OPTIONS_ENTRIES_PER_TABLE_MAX, SAMPLING_RATE_MAX};
+
+/// What one record, of data or of options, says of sampling.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct SamplingFacts {
+    /// samplingInterval 34, else samplerRandomInterval 50: 1 in N.
+    pub direct: Option<u64>,
+    /// samplingPacketInterval 305.
+    pub interval: Option<u64>,
+    /// samplingPacketSpace 306.
+    pub space: Option<u64>,
+    /// samplingSize 309.
+    pub size: Option<u64>,
+    /// samplingPopulation 310.
+    pub population: Option<u64>,
+    /// samplingProbability 311.
+    pub probability: Option<f64>,
+}
+
+impl SamplingFacts {
+    /// 1 in N; 0 where the exporter says 0 (which counts as 1). None if nothing is said, or what is
+    /// said cannot be believed.
+    pub(super) fn rate(&self) -> Option<u32> {
+        let rate = match (self.interval, self.space) {
+            (Some(interval), Some(space)) if interval > 0 => Some(interval.saturating_add(space) / interval),
+            // By the letter 305 alone means "all"; routers mean 1 in N by it.
+            (Some(interval), None) => Some(interval),
+            _ => None,
+        };
+        let rate = rate.or_else(|| match (self.size, self.population) {
+            (Some(size), Some(population)) if size > 0 => Some(population / size),
+            _ => None,
+        });
+        let rate = rate.or_else(|| self.probability.and_then(rate_of_probability)).or(self.direct)?;
+        u32::try_from(rate).ok().filter(|r| *r <= SAMPLING_RATE_MAX)
+    }
+}
+
+fn rate_of_probability(probability: f64) -> Option<u64> {
+    if !(probability > 0.0 && probability <= 1.0) {
+        return None;
+    }
+    let rate = (1.0 / probability).round();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held against the limit first")]
+    (rate <= f64::from(SAMPLING_RATE_MAX)).then_some(rate as u64)
+}
+
+/// What an options record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SamplingScope {
+    /// The sampler with this id (302 or 48: one id space).
+    Sampler(u64),
+    /// An interface.
+    Interface(u32),
+    /// A template.
+    Template(u16),
+    /// The whole observation domain.
+    Domain,
+}
+
+/// Rates of one observation domain that hold without a look at the record.
+#[derive(Debug, Clone, Copy, Default)]
+struct DomainRates {
+    wide: Option<u32>,
+    samplers: u32,
+    last_sampler: u32,
+}
+
+impl DomainRates {
+    /// The domain's rate, if it has one: said outright, or by its only sampler.
+    fn rate(&self) -> Option<u32> {
+        self.wide.or_else(|| (self.samplers == 1).then_some(self.last_sampler))
+    }
+}
+
+/// Sampling as an exporter's options records told it.
+#[derive(Debug, Default)]
+pub(super) struct SamplingTables {
+    samplers: FxHashMap<(u32, u64), u32>,
+    interfaces: FxHashMap<(u32, u32), u32>,
+    templates: FxHashMap<(u32, u16), u32>,
+    domains: FxHashMap<u32, DomainRates>,
+}
+
+/// Domains that are compared when one without a rate asks the others.
+const DOMAINS_COMPARED_MAX: usize = 256;
+
+impl SamplingTables {
+    /// Learns that `scope` of `domain` is sampled 1 in `rate`; true if that changes anything.
+    pub(super) fn learn(&mut self, domain: u32, scope: SamplingScope, rate: u32) -> bool {
+        match scope {
+            SamplingScope::Sampler(id) => {
+                let known = self.samplers.contains_key(&(domain, id));
+                let changed = insert(&mut self.samplers, (domain, id), rate);
+                if changed && let Some(rates) = bounded_entry(&mut self.domains, domain) {
+                    rates.samplers += u32::from(!known);
+                    rates.last_sampler = rate;
+                }
+                changed
+            }
+            SamplingScope::Interface(index) => insert(&mut self.interfaces, (domain, index), rate),
+            SamplingScope::Template(id) => insert(&mut self.templates, (domain, id), rate),
+            SamplingScope::Domain => match bounded_entry(&mut self.domains, domain) {
+                Some(rates) => rates.wide.replace(rate) != Some(rate),
+                None => false,
+            },
+        }
+    }
+
+    /// Steps 5 and 6: the rate of a domain as a whole.
+    pub(super) fn of_domain(&self, domain: u32) -> Option<(u32, SamplingSource)> {
+        if let Some(rate) = self.domains.get(&domain).and_then(DomainRates::rate) {
+            return Some((rate, SamplingSource::Domain));
+        }
+        if let Some(rate) = self.domains.get(&0).and_then(DomainRates::rate) {
+            return Some((rate, SamplingSource::Exporter));
+        }
+        if self.domains.len() > DOMAINS_COMPARED_MAX {
+            return None;
+        }
+        let mut rates = self.domains.values().filter_map(DomainRates::rate);
+        let first = rates.next()?;
+        rates.all(|r| r == first).then_some((first, SamplingSource::Exporter))
+    }
+
+    /// Steps 2 to 4: what the record's own sampler, interface or template says.
+    pub(super) fn of_record(
+        &self,
+        domain: u32,
+        sampler: Option<u64>,
+        interface: Option<u32>,
+        template: u16,
+    ) -> Option<(u32, SamplingSource)> {
+        if let Some(id) = sampler
+            && let Some(rate) = self.samplers.get(&(domain, id)).or_else(|| self.samplers.get(&(0, id)))
+        {
+            return Some((*rate, SamplingSource::Sampler));
+        }
+        if let Some(rate) = interface.and_then(|i| self.interfaces.get(&(domain, i))) {
+            return Some((*rate, SamplingSource::Interface));
+        }
+        self.templates.get(&(domain, template)).map(|rate| (*rate, SamplingSource::Template))
+    }
+
+    /// True if the answer can differ from record to record without a sampler id in it.
+    pub(super) fn is_scoped(&self) -> bool {
+        !self.interfaces.is_empty() || !self.templates.is_empty()
+    }
+
+    /// Entries in all tables.
+    pub(super) fn len(&self) -> usize {
+        self.samplers.len() + self.interfaces.len() + self.templates.len() + self.domains.len()
+    }
+}
+
+fn bounded_entry(map: &mut FxHashMap<u32, DomainRates>, key: u32) -> Option<&mut DomainRates> {
+    if map.len() >= OPTIONS_ENTRIES_PER_TABLE_MAX && !map.contains_key(&key) {
+        return None;
+    }
+    Some(map.entry(key).or_default())
+}
+
+/// Inserts while there is room; a full table keeps what it has (the newest would push out what
+/// records refer to). True if the value is new or another one.
+fn insert<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, u32>, key: K, rate: u32) -> bool {
+    if map.len() >= OPTIONS_ENTRIES_PER_TABLE_MAX && !map.contains_key(&key) {
+        return false;
+    }
+    map.insert(key, rate) != Some(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ix_48_rates() {
+        let none = SamplingFacts::default();
+        assert_eq!(none.rate(), None);
+        assert_eq!(SamplingFacts { interval: Some(1), space: Some(999), ..none }.rate(), Some(1_000));
+        assert_eq!(SamplingFacts { interval: Some(100), ..none }.rate(), Some(100));
+        assert_eq!(SamplingFacts { size: Some(2), population: Some(64), ..none }.rate(), Some(32));
+        assert_eq!(SamplingFacts { probability: Some(0.001), ..none }.rate(), Some(1_000));
+        assert_eq!(SamplingFacts { probability: Some(0.0), ..none }.rate(), None);
+        assert_eq!(SamplingFacts { probability: Some(1e-9), ..none }.rate(), None);
+        assert_eq!(SamplingFacts { probability: Some(f64::NAN), ..none }.rate(), None);
+        assert_eq!(SamplingFacts { direct: Some(u64::from(u32::MAX)), ..none }.rate(), None);
+        assert_eq!(SamplingFacts { direct: Some(0), ..none }.rate(), Some(0));
+        assert_eq!(SamplingFacts { interval: Some(0), space: Some(9), direct: Some(7), ..none }.rate(), Some(7));
+        let extreme = SamplingFacts { interval: Some(u64::MAX), space: Some(u64::MAX), ..none };
+        assert_eq!(extreme.rate(), Some(1));
+    }
+
+    #[test]
+    fn ix_48_the_most_specific_scope_wins() {
+        let mut tables = SamplingTables::default();
+        assert_eq!(tables.of_domain(7), None);
+        assert!(tables.learn(0, SamplingScope::Domain, 10));
+        assert_eq!(tables.of_domain(7), Some((10, SamplingSource::Exporter)));
+        assert!(tables.learn(7, SamplingScope::Sampler(1), 2_000));
+        assert_eq!(tables.of_domain(7), Some((2_000, SamplingSource::Domain)));
+        assert!(tables.learn(7, SamplingScope::Sampler(2), 4_000));
+        // Two samplers: neither speaks for the domain.
+        assert_eq!(tables.of_domain(7), Some((10, SamplingSource::Exporter)));
+        assert_eq!(tables.of_record(7, Some(2), None, 256), Some((4_000, SamplingSource::Sampler)));
+        assert_eq!(tables.of_record(7, Some(3), Some(5), 256), None);
+        assert!(tables.learn(7, SamplingScope::Interface(5), 50) && tables.is_scoped());
+        assert_eq!(tables.of_record(7, Some(3), Some(5), 256), Some((50, SamplingSource::Interface)));
+        assert!(!tables.learn(7, SamplingScope::Interface(5), 50));
+    }
+
+    #[test]
+    fn a_10_tables_are_bounded() {
+        let mut tables = SamplingTables::default();
+        for id in 0..40_000_u32 {
+            tables.learn(id, SamplingScope::Sampler(u64::from(id)), 5);
+            tables.learn(id, SamplingScope::Domain, 5);
+        }
+        assert_eq!(tables.len(), 2 * OPTIONS_ENTRIES_PER_TABLE_MAX);
+        assert!(tables.learn(1, SamplingScope::Sampler(1), 9));
+    }
+}

@@ -1,0 +1,125 @@
+//! All clocks of the protocols, as pure functions on integers.
+//!
+//! Everything comes out as Unix milliseconds. Subtractions wrap on purpose where a 32-bit clock
+//! wraps (V5-06), saturate elsewhere; no input panics.
+
+/// Largest lead of a stamp over the header's sysUpTime: line cards' clocks run a little ahead (V5-06).
+const AHEAD_MS_MAX: u32 = 3_600_000;
+
+/// Seconds from the NTP epoch (1900) to the Unix epoch.
+const NTP_UNIX_OFFSET_S: u64 = 2_208_988_800;
+
+/// Length of an NTP era in seconds.
+const NTP_ERA_S: u64 = 1 << 32;
+
+/// Header clocks before this are uptimes or zeroes, not times: 2000-01-01T00:00:00Z.
+const PLAUSIBLE_EXPORT_MS: u64 = 946_684_800_000;
+
+/// The clock of one message: what its stamps are relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MessageClock {
+    /// Header time, Unix milliseconds; the receive time where the header's is not a time (N9-30).
+    pub export_ms: u64,
+    /// sysUpTime of the header, milliseconds; None where the version has none (IPFIX).
+    pub sys_uptime_ms: Option<u32>,
+    /// systemInitTimeMilliseconds 160 from an options record of this domain.
+    pub system_init_ms: Option<u64>,
+}
+
+impl MessageClock {
+    /// The clock of a message with header time `export_ms` received at `receive_ns`.
+    pub(super) fn new(export_ms: u64, sys_uptime_ms: Option<u32>, receive_ns: u64) -> Self {
+        let receive_ms = receive_ns / 1_000_000;
+        let export_ms = if export_ms >= PLAUSIBLE_EXPORT_MS || receive_ms == 0 { export_ms } else { receive_ms };
+        Self { export_ms, sys_uptime_ms, system_init_ms: None }
+    }
+
+    /// A sysUpTime stamp (21, 22) as Unix milliseconds, and whether it lies after the header's own
+    /// sysUpTime. None where nothing says what sysUpTime 0 was (T-2).
+    pub(super) fn of_uptime(&self, stamp: u32) -> Option<(u64, bool)> {
+        match (self.sys_uptime_ms, self.system_init_ms) {
+            (Some(uptime), _) => {
+                let age = uptime.wrapping_sub(stamp);
+                if age <= u32::MAX - AHEAD_MS_MAX {
+                    Some((self.export_ms.saturating_sub(u64::from(age)), false))
+                } else {
+                    let ahead = stamp.wrapping_sub(uptime);
+                    Some((self.export_ms.saturating_add(u64::from(ahead)), true))
+                }
+            }
+            (None, Some(init)) => Some((init.saturating_add(u64::from(stamp)), false)),
+            (None, None) => None,
+        }
+    }
+
+    /// flowStartDeltaMicroseconds 158 / 159: a negative offset from the export time (T-3).
+    pub(super) fn of_delta_us(&self, offset_us: u64) -> u64 {
+        let export_us = self.export_ms.saturating_mul(1_000);
+        export_us.saturating_sub(offset_us) / 1_000
+    }
+
+    /// dateTimeMicroseconds and dateTimeNanoseconds: NTP seconds and fraction, of the era nearest
+    /// to the export time (RFC 7011 6.1.9, 6.1.10, 5.2).
+    pub(super) fn of_ntp(&self, stamp: u64) -> u64 {
+        let seconds = stamp >> 32;
+        let fraction_ms = ((stamp & 0xFFFF_FFFF) * 1_000) >> 32;
+        let export_s = self.export_ms / 1_000 + NTP_UNIX_OFFSET_S;
+        let era = export_s / NTP_ERA_S;
+        let nearest = [era.saturating_sub(1), era, era + 1]
+            .map(|e| e * NTP_ERA_S + seconds)
+            .into_iter()
+            .min_by_key(|t| t.abs_diff(export_s))
+            .unwrap_or(seconds);
+        nearest.saturating_sub(NTP_UNIX_OFFSET_S).saturating_mul(1_000).saturating_add(fraction_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPORT_MS: u64 = 1_700_000_000_000;
+
+    fn clock(uptime: u32) -> MessageClock {
+        MessageClock::new(EXPORT_MS, Some(uptime), 0)
+    }
+
+    #[test]
+    fn v5_06_uptime_wraps_and_runs_ahead() {
+        assert_eq!(clock(1_000).of_uptime(0xFFFF_FC18), Some((EXPORT_MS - 2_000, false)));
+        assert_eq!(clock(66_892_000).of_uptime(66_892_160), Some((EXPORT_MS + 160, true)));
+        assert_eq!(clock(5).of_uptime(5), Some((EXPORT_MS, false)));
+    }
+
+    #[test]
+    fn t_2_uptime_in_ipfix_needs_the_boot_time() {
+        let mut clock = MessageClock::new(EXPORT_MS, None, 0);
+        assert_eq!(clock.of_uptime(7), None);
+        clock.system_init_ms = Some(1_000);
+        assert_eq!(clock.of_uptime(7), Some((1_007, false)));
+    }
+
+    #[test]
+    fn t_3_deltas_are_negative_offsets() {
+        assert_eq!(MessageClock { export_ms: 1_000_000, ..clock(0) }.of_delta_us(1_500_000), 998_500);
+        assert_eq!(MessageClock { export_ms: 1, ..clock(0) }.of_delta_us(u64::MAX), 0);
+    }
+
+    #[test]
+    fn ix_34_ntp_stamps_take_the_nearest_era() {
+        let c = clock(0);
+        let seconds = EXPORT_MS / 1_000 + NTP_UNIX_OFFSET_S;
+        assert_eq!(c.of_ntp(seconds << 32 | 0x8000_0000), EXPORT_MS + 500);
+        // A stamp just after the era's end, exported just before it.
+        let end = (NTP_ERA_S - NTP_UNIX_OFFSET_S) * 1_000;
+        let late = MessageClock { export_ms: end - 10_000, ..c };
+        assert_eq!(late.of_ntp(5 << 32), end + 5_000);
+        let _ = c.of_ntp(u64::MAX);
+    }
+
+    #[test]
+    fn n9_30_a_header_clock_that_is_an_uptime_gives_way_to_the_receive_time() {
+        assert_eq!(MessageClock::new(12_345, Some(1), EXPORT_MS * 1_000_000).export_ms, EXPORT_MS);
+        assert_eq!(MessageClock::new(EXPORT_MS, Some(1), 5).export_ms, EXPORT_MS);
+    }
+}

@@ -80,8 +80,9 @@ pub const SEQUENCE_WINDOW_MIN: usize = 64;
 
 /// Flows a worker's batch aims at before it is handed over.
 pub const FLOW_BATCH_RECORDS: usize = 1_024;
-/// Flows a worker's batch can hold at most: the target is checked between datagrams.
-pub const FLOW_BATCH_RECORDS_MAX: usize = FLOW_BATCH_RECORDS + ROWS_PER_MESSAGE_MAX;
+/// Flows a worker's batch can hold at most: the target is checked between datagrams, each of which
+/// gives its own rows and as many of parked sets.
+pub const FLOW_BATCH_RECORDS_MAX: usize = FLOW_BATCH_RECORDS + 2 * ROWS_PER_MESSAGE_MAX;
 /// FlowBatches between workers and batchers.
 pub const QUEUE_BATCHES: Range = range(256, 2, 65_536);
 /// Flows in a request.

@@ -41,6 +41,17 @@ impl ParkedSet {
     }
 }
 
+/// What the waiting room gives.
+#[derive(Debug)]
+pub(super) enum Unparked {
+    /// The oldest set that can be decoded now.
+    Set(ParkedSet, Arc<DecodePlan>),
+    /// There is one, with more rows than asked for.
+    TooMany,
+    /// Nothing waits that could be decoded.
+    None,
+}
+
 /// What is behind a domain's mutex.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
@@ -174,6 +185,9 @@ impl Domain {
             !offers.is_empty()
         });
         self.plans.store(Arc::new(table));
+        drop(learned);
+        // The others may agree now.
+        self.replay_due.store(true, Ordering::Release);
     }
 
     /// Parks a set without a template, or gives the plan that came while nobody looked.
@@ -220,19 +234,22 @@ impl Domain {
         false
     }
 
-    /// Takes the oldest waiting set whose template is known now. None if there is none.
-    pub(super) fn unpark(&self, outcome: &mut Outcome) -> Option<(ParkedSet, Arc<DecodePlan>)> {
+    /// Takes the oldest waiting set whose template is known now, if it is at most `rows` records.
+    pub(super) fn unpark(&self, rows: usize, outcome: &mut Outcome) -> Unparked {
         let mut learned = self.learned();
-        let (index, plan) =
-            learned.parked.iter().enumerate().find_map(|(index, set)| Some((index, self.plan(set.id)?)))?;
-        let set = learned.parked.remove(index)?;
+        let found = learned.parked.iter().enumerate().find_map(|(index, set)| Some((index, self.plan(set.id)?)));
+        let Some((index, plan)) = found else { return Unparked::None };
+        if learned.parked[index].body.len() / plan.record_octets_min > rows {
+            return Unparked::TooMany;
+        }
+        let Some(set) = learned.parked.remove(index) else { return Unparked::None };
         learned.parked_octets -= set.octets();
         drop(learned);
         let counts = ParkedCounts { sets: 1, octets: set.octets() };
         self.give_back_parked(counts);
         outcome.sets_unparked += counts.sets;
         outcome.octets_unparked += counts.octets;
-        Some((set, plan))
+        Unparked::Set(set, plan)
     }
 
     /// True if sets wait here.

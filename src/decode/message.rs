@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::domain::Domain;
 use super::error::{DecodeError, DecodeErrorKind, SetDropKind};
+use super::learn::Unparked;
 use super::plan::{DataPlan, DecodePlan, PlanKind, RowBudget, RunContext};
 use super::sequence::SequenceNote;
 use super::set::{MalformedSet, Set, Sets};
@@ -28,6 +29,11 @@ pub(super) fn carries_templates(version: Version, octets: &[u8]) -> bool {
     Sets::new(version, octets).any(|set| set.is_ok_and(|s| s.id == templates || s.id == options))
 }
 
+/// Rows that one message may become.
+fn row_budget() -> RowBudget {
+    RowBudget(u32::try_from(ROWS_PER_MESSAGE_MAX).unwrap_or(u32::MAX))
+}
+
 struct Walk<'a> {
     header: &'a Header,
     domain: &'a Domain,
@@ -35,6 +41,8 @@ struct Walk<'a> {
     batch: &'a mut FlowBatch,
     outcome: Outcome,
     budget: RowBudget,
+    /// The same for sets that were parked.
+    replay_budget: RowBudget,
     /// Data records in the message, for IPFIX's sequence; None once a set could not be counted.
     units: Option<u32>,
 }
@@ -58,7 +66,8 @@ pub(super) fn decode(
         receive_ns: datagram.receive_ns,
         batch,
         outcome: Outcome::default(),
-        budget: RowBudget(u32::try_from(ROWS_PER_MESSAGE_MAX).unwrap_or(u32::MAX)),
+        budget: row_budget(),
+        replay_budget: row_budget(),
         units: Some(0),
     };
     if domain.replay_due.load(Ordering::Acquire) || (domain.fallback.is_some() && domain.has_parked()) {
@@ -122,18 +131,26 @@ impl Walk<'_> {
         };
     }
 
-    /// Runs parked sets of `domain` whose template is known now, oldest first. What is over the row
-    /// budget goes on with the next datagram, before its own sets.
+    /// Runs parked sets of `domain` whose template is known now, oldest first, up to a message's rows a
+    /// datagram. What is over that goes on with the next datagram, before its own sets.
     fn replay(&mut self, domain: &Domain) {
         domain.replay_due.store(false, Ordering::Release);
+        std::mem::swap(&mut self.budget, &mut self.replay_budget);
         loop {
-            if self.budget.0 == 0 {
-                domain.replay_due.store(true, Ordering::Release);
-                return;
+            // A set larger than any message may be is cut like one that was never parked.
+            let rows = if self.budget.0 == row_budget().0 { usize::MAX } else { self.budget.0 as usize };
+            match domain.unpark(rows, &mut self.outcome) {
+                Unparked::Set(set, plan) => {
+                    let _ = self.run(&plan, set.id, &set.body, &set.header, set.receive_ns);
+                }
+                Unparked::TooMany => {
+                    domain.replay_due.store(true, Ordering::Release);
+                    break;
+                }
+                Unparked::None => break,
             }
-            let Some((set, plan)) = domain.unpark(&mut self.outcome) else { return };
-            let _ = self.run(&plan, set.id, &set.body, &set.header, set.receive_ns);
         }
+        std::mem::swap(&mut self.budget, &mut self.replay_budget);
     }
 
     /// Runs one data set; the number of records, None if it cannot be known.

@@ -230,7 +230,7 @@ pub fn carries_templates(header: &Header, octets: &[u8]) -> bool {
 /// Decodes one datagram with what `domain` has learned and appends its flows to `batch`.
 ///
 /// `header` is what [`identify`] said of the same octets. At most `ROWS_PER_MESSAGE_MAX` records are
-/// appended, those of replayed parked sets included; the batch must have room for one more exporter.
+/// appended, and as many again of sets that were parked; the batch must have room for one more exporter.
 pub fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, batch: &mut FlowBatch) -> Outcome {
     let body = match message_body(header, datagram.octets) {
         Ok(body) => body,

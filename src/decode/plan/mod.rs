@@ -34,6 +34,8 @@ pub(super) struct DecodePlan {
     pub template: Template,
     /// What its data sets become.
     pub kind: PlanKind,
+    /// Octets of the smallest record.
+    pub record_octets_min: usize,
     /// Unix nanoseconds of the last definition.
     pub refreshed_ns: AtomicU64,
     /// What it takes, as the learned-state budget counts it.
@@ -78,7 +80,8 @@ impl DecodePlan {
         };
         // Specifiers 12 octets, steps up to 16 a field, keeps 16, map entry and box headers 256.
         let octets = 256 + template.fields.len() as u64 * 44;
-        Self { template, kind, refreshed_ns: AtomicU64::new(now_ns), octets }
+        let record_octets_min = template.record_octets_min().max(1);
+        Self { template, kind, record_octets_min, refreshed_ns: AtomicU64::new(now_ns), octets }
     }
 
     /// True if data sets of either template read the same.

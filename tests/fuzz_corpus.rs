@@ -1,0 +1,109 @@
+//! The fuzz corpus, replayed by `cargo test`: every input that was ever interesting keeps the decoder's promises,
+//! and the seeds are what their source says. `UPDATE_SEEDS=1 cargo test --test fuzz_corpus` writes them anew.
+
+#[path = "../fuzz/src/invariants.rs"]
+mod invariants;
+#[path = "fuzz_corpus/seeds.rs"]
+mod seeds;
+
+use std::fs;
+use std::path::PathBuf;
+
+/// Bound of what lies in the repository, octets.
+const CORPUS_OCTETS_MAX: usize = 200 << 10;
+
+fn corpus(target: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+fn inputs(target: &str) -> Vec<(String, Vec<u8>)> {
+    let files = fs::read_dir(corpus(target)).unwrap().map(|entry| entry.unwrap().path());
+    let mut inputs: Vec<_> = files.map(|path| (path.display().to_string(), fs::read(&path).unwrap())).collect();
+    inputs.sort();
+    inputs
+}
+
+fn compare(target: &str, seeds: Vec<(&'static str, Vec<u8>)>) {
+    let update = std::env::var_os("UPDATE_SEEDS").is_some();
+    if update {
+        fs::create_dir_all(corpus(target)).unwrap();
+    }
+    for (name, octets) in seeds {
+        let path = corpus(target).join(name);
+        if update {
+            fs::write(&path, &octets).unwrap();
+        }
+        let found = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; UPDATE_SEEDS=1 writes it", path.display()));
+        assert!(found == octets, "{} is not what tests/fuzz_corpus/seeds.rs makes", path.display());
+    }
+}
+
+#[test]
+fn seeds_are_what_their_source_says() {
+    compare("datagram", seeds::datagrams());
+    compare("conversation", seeds::conversations());
+}
+
+#[test]
+fn every_datagram_of_the_corpus_keeps_the_promises() {
+    for (name, octets) in inputs("datagram") {
+        eprintln!("{name}");
+        invariants::check_datagram(&octets);
+    }
+}
+
+#[test]
+fn every_conversation_of_the_corpus_keeps_the_promises() {
+    for (name, octets) in inputs("conversation") {
+        eprintln!("{name}");
+        invariants::check_conversation(&octets);
+    }
+}
+
+/// Every cut of every seed, as a datagram of its own: the lengths lie in all places.
+#[test]
+fn every_cut_of_a_seed_keeps_the_promises() {
+    for (name, octets) in seeds::datagrams() {
+        eprintln!("{name}");
+        for end in 0..octets.len() {
+            invariants::check_datagram(&octets[..end]);
+        }
+    }
+}
+
+/// A seed that no longer decodes is a seed that no longer seeds. At least so many flows: structured data and
+/// reverse directions may give more.
+#[test]
+fn seeds_reach_the_flows() {
+    for (name, flows) in [
+        ("v1", 1),
+        ("v5_full_sampled", 30),
+        ("v5_trailing", 1),
+        ("v7", 1),
+        ("v9_template_and_data", 2),
+        ("v9_data_then_template", 1),
+        ("v9_zero_filled", 2),
+        ("v9_octet_records", 64),
+        ("ipfix_template_and_data", 2),
+    ] {
+        let octets = fs::read(corpus("datagram").join(name)).unwrap();
+        assert!(invariants::check_datagram(&octets) >= flows, "{name}: fewer than {flows} flows");
+    }
+    for (name, flows) in [
+        ("v9_template_then_data", 4),
+        ("v9_data_then_template", 3),
+        ("v9_parked_too_long", 1),
+        ("v9_redefinition", 6),
+        ("v9_id_changes_kind", 1),
+        ("ipfix_two_domains", 2),
+    ] {
+        let input = fs::read(corpus("conversation").join(name)).unwrap();
+        assert!(invariants::check_conversation(&input) >= flows, "{name}: fewer than {flows} flows");
+    }
+}
+
+#[test]
+fn the_corpus_stays_small() {
+    let octets: usize = ["datagram", "conversation"].iter().flat_map(|t| inputs(t)).map(|(_, o)| o.len()).sum();
+    assert!(octets <= CORPUS_OCTETS_MAX, "{octets} octets in fuzz/corpus, at most {CORPUS_OCTETS_MAX}");
+}

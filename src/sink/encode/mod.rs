@@ -1,9 +1,21 @@
-//! FlowBatch -> EncodedBatch: one file a format.
+//! FlowBatch -> EncodedBatch: records become bytes once, in the batcher's thread.
+//!
+//! One file a format: `json` (the backend contract), `ndjson` (`--output stdout` and `decode`). What
+//! they share: `Encoder` (the open body, long-lived), `line` (numbers, addresses and strings as text)
+//! and `EncodedBatch` with its splitting. A body is `head record (separator record)* tail`; the head
+//! and the separator are constants of the format, so that a body can be split without decoding it.
 
-use bytes::Bytes;
-use uuid::Uuid;
+mod batch;
+mod encoder;
+mod json;
+mod line;
+pub mod ndjson;
 
-use super::ExporterRun;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use batch::EncodedBatch;
+pub use encoder::{Encoder, Fill, Progress};
 
 /// Format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +24,26 @@ pub enum Format {
     BackendJson,
     /// One JSON object a line, with the keys of `decode`.
     Ndjson,
+}
+
+impl Format {
+    /// What stands before the first record.
+    #[must_use]
+    pub const fn head(self) -> &'static [u8] {
+        match self {
+            Self::BackendJson => json::HEAD,
+            Self::Ndjson => ndjson::HEAD,
+        }
+    }
+
+    /// What stands between two records.
+    #[must_use]
+    pub const fn separator(self) -> &'static [u8] {
+        match self {
+            Self::BackendJson => json::SEPARATOR,
+            Self::Ndjson => ndjson::SEPARATOR,
+        }
+    }
 }
 
 /// How counters go out.
@@ -35,25 +67,13 @@ pub struct EncodeSettings {
     pub counters: Counters,
 }
 
-/// The unit of HTTP, retry, splitting and spool.
-#[derive(Debug, Clone)]
-pub struct EncodedBatch {
-    /// UUIDv7 made when the batch was encoded; the same on every retry.
-    pub id: Uuid,
-    /// 0 for a whole batch; the halves of part p are 2p + 1 and 2p + 2.
-    pub part: u64,
-    /// Format of the body.
-    pub format: Format,
-    /// Records in the body.
-    pub records: u32,
-    /// Kernel receive time of the oldest record, Unix nanoseconds.
-    pub oldest_receive: u64,
-    /// The same of the newest.
-    pub newest_receive: u64,
-    /// The body, not compressed.
-    pub body: Bytes,
-    /// Offset behind each record in the body (before the separator).
-    pub record_ends: Vec<u32>,
-    /// Whose records, in their order.
-    pub per_exporter: Vec<ExporterRun>,
+/// What became of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It is in the body.
+    Whole,
+    /// It is in the body, with a counter cut to 2^63-1.
+    Clamped,
+    /// The format cannot carry it; nothing was written.
+    NotRepresentable,
 }

@@ -83,6 +83,11 @@ pub const FLOW_BATCH_RECORDS: usize = 1_024;
 /// Flows a worker's batch can hold at most: the target is checked between datagrams, each of which
 /// gives its own rows and as many of parked sets.
 pub const FLOW_BATCH_RECORDS_MAX: usize = FLOW_BATCH_RECORDS + 2 * ROWS_PER_MESSAGE_MAX;
+/// Flows that an empty batch has room for beyond its target: a datagram of a 9,000-octet network
+/// brings fewer, so a batch usually never grows.
+pub const FLOW_BATCH_SPARE_RECORDS: usize = 512;
+/// Arena of further elements that a recycled batch keeps, octets; what grew past it is given back.
+pub const FLOW_BATCH_ARENA_KEPT_OCTETS: usize = MIB as usize;
 /// FlowBatches between workers and batchers.
 pub const QUEUE_BATCHES: Range = range(256, 2, 65_536);
 /// Flows in a request.

@@ -1,12 +1,26 @@
 //! Workers -> batchers: bounded hand-off of FlowBatches, and the batcher threads.
+//!
+//! Enters: full or old FlowBatches, by `FlowSender`, which never blocks. Leaves: EncodedBatches,
+//! offered to the `Outlet`. Promised: a record that entered is offered or counted as dropped with a
+//! reason, and at any moment stands in at least one `held` level. Left to others: delivery, and
+//! everything about bytes (`sink::encode`).
+
+mod batcher;
+mod channel;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::time::Duration;
+
+pub use batcher::{Batchers, spawn_batchers};
+pub use channel::{FlowReceiver, FlowSender, Received, channel, pool_octets};
 
 use crate::sink::encode::{EncodeSettings, EncodedBatch};
 
 /// Where a batcher puts what it has encoded. Never blocks.
 pub trait Outlet: Send + Sync {
-    /// Takes the batch, or gives it back when there is no room.
+    /// Takes the batch, or gives it back when there is no room. Who takes it holds its records (in
+    /// `SinkMetrics::held`) before it returns. One that panics has not taken it.
     ///
     /// # Errors
     /// The batch itself.
@@ -24,7 +38,9 @@ pub struct QueueSettings {
     pub batchers: usize,
     /// Records in an encoded batch.
     pub batch_size: usize,
-    /// Oldest a record gets before its batch is offered, from the worker's first append on.
+    /// Oldest an open body gets, from its first record's arrival at the batcher on. Whoever fills this
+    /// in has taken the age that a worker's batch may have by then (`flow_batch_age`) from the
+    /// operator's `batch_interval`.
     pub batch_interval: Duration,
     /// How bodies are made.
     pub encode: EncodeSettings,

@@ -8,19 +8,23 @@
 mod catalog;
 mod handles;
 mod histogram;
+mod ledger;
 mod process;
+mod text;
 
-pub use catalog::{CATALOG, Descriptor, Kind, PREFIX};
+pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
 pub use handles::{
-    BatcherMetrics, Books, DROP_REASONS, Held, Ledger, QueueMetrics, REFUSE_REASONS, REQUEST_CODES, RecordDrop,
-    SinkMetrics, SocketMetrics, WorkerMetrics,
+    BatcherMetrics, Books, DROP_REASONS, Held, QueueMetrics, REFUSE_REASONS, REQUEST_CODES, RecordDrop, SinkMetrics,
+    SocketMetrics, WebMetrics, WorkerMetrics,
 };
 pub use histogram::WeightedHistogram;
+pub use ledger::Ledger;
+pub use text::{ExporterFigures, exporters_text};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Metadata, Recorder};
+use metrics::{Counter, Gauge, Histogram, Key, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// A counter's truth: monotonic, shared, cheap to clone.
@@ -98,6 +102,11 @@ pub struct Shape {
     pub instance: String,
 }
 
+/// Name and value of a label.
+type Label = (&'static str, String);
+/// A counter that is written beside the recorder's text: name, labels, value.
+type Series = (&'static str, Vec<Label>, Tally);
+
 enum Published {
     Count(Tally, Counter),
     TallyLevel(Tally, Gauge),
@@ -106,18 +115,19 @@ enum Published {
 
 /// One recorder per App, with all that is registered on it.
 pub struct Metrics {
-    recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    // Downstream first: the order in which a scrape reads.
-    published: Mutex<Vec<(u8, Published)>>,
-    seconds: Mutex<Vec<(&'static str, Vec<(&'static str, String)>, Tally)>>,
-    weighted: Mutex<Vec<(&'static str, WeightedHistogram)>>,
+    // Downstream first: the order in which a scrape reads. Locked for a whole scrape: a second one
+    // must not move a downstream counter between the first one's reading and its text.
+    published: Mutex<Vec<Published>>,
+    seconds: Vec<Series>,
+    weighted: Vec<(&'static str, WeightedHistogram)>,
     /// Totals that the promises are stated in.
     pub books: Books,
     workers: Vec<WorkerMetrics>,
     batchers: Vec<BatcherMetrics>,
     queue: QueueMetrics,
     sink: SinkMetrics,
+    web: WebMetrics,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -130,20 +140,20 @@ impl std::fmt::Debug for Metrics {
 pub(crate) struct Registrar<'a> {
     recorder: &'a PrometheusRecorder,
     published: Vec<(u8, Published)>,
-    seconds: Vec<(&'static str, Vec<(&'static str, String)>, Tally)>,
+    seconds: Vec<Series>,
     weighted: Vec<(&'static str, WeightedHistogram)>,
 }
 
 const METADATA: Metadata<'static> = Metadata::new("clarion", metrics::Level::INFO, None);
 
-fn key(name: &'static str, labels: &[(&'static str, String)]) -> Key {
-    let labels: Vec<Label> = labels.iter().map(|(k, v)| Label::new(*k, v.clone())).collect();
+fn key(name: &'static str, labels: &[Label]) -> Key {
+    let labels: Vec<_> = labels.iter().map(|(k, v)| metrics::Label::new(*k, v.clone())).collect();
     Key::from_parts(format!("{PREFIX}{name}"), labels)
 }
 
 impl Registrar<'_> {
     /// A counter of whole units.
-    pub(crate) fn counter(&mut self, name: &'static str, labels: &[(&'static str, String)]) -> Tally {
+    pub(crate) fn counter(&mut self, name: &'static str, labels: &[Label]) -> Tally {
         let tally = Tally::default();
         let handle = self.recorder.register_counter(&key(name, labels), &METADATA);
         self.published.push((catalog::read_order(name), Published::Count(tally.clone(), handle)));
@@ -151,7 +161,7 @@ impl Registrar<'_> {
     }
 
     /// A gauge that is kept as an integer level.
-    pub(crate) fn level_u64(&mut self, name: &'static str, labels: &[(&'static str, String)]) -> Tally {
+    pub(crate) fn level_u64(&mut self, name: &'static str, labels: &[Label]) -> Tally {
         let tally = Tally::default();
         let handle = self.recorder.register_gauge(&key(name, labels), &METADATA);
         self.published.push((catalog::read_order(name), Published::TallyLevel(tally.clone(), handle)));
@@ -159,7 +169,7 @@ impl Registrar<'_> {
     }
 
     /// A gauge of a real number.
-    pub(crate) fn level(&mut self, name: &'static str, labels: &[(&'static str, String)]) -> Level {
+    pub(crate) fn level(&mut self, name: &'static str, labels: &[Label]) -> Level {
         let level = Level::default();
         let handle = self.recorder.register_gauge(&key(name, labels), &METADATA);
         self.published.push((catalog::read_order(name), Published::Level(level.clone(), handle)));
@@ -168,7 +178,7 @@ impl Registrar<'_> {
 
     /// A counter of seconds whose tally counts nanoseconds. The recorder's counters are integers,
     /// so these are written beside its text.
-    pub(crate) fn seconds(&mut self, name: &'static str, labels: &[(&'static str, String)]) -> Tally {
+    pub(crate) fn seconds(&mut self, name: &'static str, labels: &[Label]) -> Tally {
         let tally = Tally::default();
         self.seconds.push((name, labels.to_vec(), tally.clone()));
         tally
@@ -218,6 +228,7 @@ impl Metrics {
         let batchers = (0..shape.batchers).map(|b| BatcherMetrics::register(&mut registrar, &books, b)).collect();
         let queue = QueueMetrics::register(&mut registrar, &books);
         let sink = SinkMetrics::register(&mut registrar, &books, shape);
+        let web = WebMetrics::register(&mut registrar);
         registrar
             .level(
                 "build_info",
@@ -228,15 +239,15 @@ impl Metrics {
         published.sort_by_key(|(order, _)| *order);
         Arc::new(Self {
             handle: recorder.handle(),
-            recorder,
-            published: Mutex::new(published),
-            seconds: Mutex::new(seconds),
-            weighted: Mutex::new(weighted),
+            published: Mutex::new(published.into_iter().map(|(_, published)| published).collect()),
+            seconds,
+            weighted,
             books,
             workers,
             batchers,
             queue,
             sink,
+            web,
         })
     }
 
@@ -276,11 +287,18 @@ impl Metrics {
         self.sink.clone()
     }
 
+    /// Handles of the HTTP side.
+    #[must_use]
+    pub fn web(&self) -> WebMetrics {
+        self.web.clone()
+    }
+
     /// The Prometheus text format, version 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        self.books.refresh();
-        for (_, published) in self.published.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        self.books.refresh_pending();
+        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        for published in published.iter() {
             #[expect(clippy::cast_precision_loss, reason = "gauges are f64 by format; levels stay far below 2^53")]
             match published {
                 Published::Count(tally, handle) => handle.absolute(tally.value()),
@@ -289,8 +307,9 @@ impl Metrics {
             }
         }
         let mut text = self.handle.render();
-        process::write_seconds(&mut text, &self.seconds.lock().unwrap_or_else(PoisonError::into_inner));
-        for (name, histogram) in self.weighted.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        drop(published);
+        text::write_seconds(&mut text, &self.seconds);
+        for (name, histogram) in &self.weighted {
             histogram.write(&mut text, name);
         }
         process::write_process(&mut text);
@@ -299,7 +318,124 @@ impl Metrics {
 
     /// Moves histogram samples into their buckets; called every few seconds by the monitor.
     pub fn run_upkeep(&self) {
-        let _ = &self.recorder;
         self.handle.run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    pub(super) fn shape() -> Shape {
+        Shape {
+            listeners: vec!["2055".into(), "edge \"7\"\\\n".into()],
+            workers: 2,
+            batchers: 1,
+            sink: "backend",
+            instance: "test".into(),
+        }
+    }
+
+    /// Name -> (type, help) of a text, with the order HELP, TYPE, series checked on the way.
+    fn families(text: &str) -> BTreeMap<String, (String, String)> {
+        let mut families = BTreeMap::new();
+        let mut current = String::new();
+        for line in text.lines().filter(|l| !l.is_empty()) {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let (name, help) = rest.split_once(' ').unwrap();
+                name.clone_into(&mut current);
+                let entry = (String::new(), help.to_owned());
+                assert!(families.insert(current.clone(), entry).is_none(), "{name} comes twice");
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert_eq!(name, current, "TYPE without HELP");
+                let entry = families.get_mut(name).unwrap();
+                assert!(entry.0.is_empty());
+                kind.clone_into(&mut entry.0);
+            } else {
+                let name = line.split(['{', ' ']).next().unwrap();
+                let base = ["_bucket", "_sum", "_count"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
+                assert!(name == current || base == current, "{line:?} stands under {current}");
+                assert!(!families[&current].0.is_empty(), "{line:?} stands before its TYPE");
+            }
+        }
+        families
+    }
+
+    #[test]
+    fn every_metric_shows_from_the_start_and_no_other() {
+        let text = Metrics::new(&shape()).render();
+        let families = families(&text);
+        let expected: BTreeMap<_, _> = CATALOG
+            .iter()
+            .map(|d| (format!("{PREFIX}{}", d.name), (d.kind.text_type(d.name).to_owned(), d.help.to_owned())))
+            .collect();
+        assert_eq!(families, expected);
+    }
+
+    #[test]
+    fn labels_are_those_of_the_catalogue() {
+        let metrics = Metrics::new(&shape());
+        let text = metrics.render();
+        for d in CATALOG {
+            let name = format!("{PREFIX}{}", d.name);
+            let series: Vec<&str> = text
+                .lines()
+                .filter(|l| l.strip_prefix(&name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+                .collect();
+            for line in series {
+                for label in d.labels {
+                    assert!(line.contains(&format!("{label}=\"")), "{line} lacks {label}");
+                }
+                assert_eq!(line.matches("=\"").count(), d.labels.len(), "{line} has other labels than {:?}", d.labels);
+            }
+        }
+        assert!(text.contains(r#"listener="edge \"7\"\\\n""#) || text.contains(r#"listener="edge \"7\""#), "{text}");
+        assert!(text.lines().all(|l| l.is_empty() || l.starts_with(['#', 'c'])), "a label broke out of its line");
+    }
+
+    #[test]
+    fn catalogue_keeps_the_rules_for_names() {
+        let mut names: Vec<_> = CATALOG.iter().chain(EXPORTER_CATALOG).map(|d| d.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "a name stands twice");
+        for d in CATALOG.iter().chain(EXPORTER_CATALOG) {
+            assert_eq!(d.kind.text_type(d.name) == "counter", d.name.ends_with("_total"), "{}", d.name);
+            assert!(d.help.ends_with('.') && !d.help.contains('\n'), "{}: help is a sentence", d.name);
+        }
+    }
+
+    #[test]
+    fn what_threads_count_is_what_a_scrape_reads() {
+        let metrics = Metrics::new(&shape());
+        let worker = metrics.worker(1);
+        worker.sockets[0].received.add(3);
+        worker.books.decoded[crate::flow::Version::V9.index()].add(9);
+        worker.busy_ns.add(1_500_000_000);
+        metrics.sink().request("201");
+        metrics.sink().request("418");
+        metrics.batcher(0).batch_records.record(12.0);
+        metrics.sink().lag.record(0.2, 12);
+        metrics.books.sets_parked.sub(2);
+        let text = metrics.render();
+        for line in [
+            "datagrams_received_total{listener=\"2055\",worker=\"1\"} 3",
+            "records_decoded_total{version=\"v9\"} 9",
+            "worker_busy_seconds_total{worker=\"1\"} 1.500000000",
+            "delivery_requests_total{sink=\"backend\",code=\"201\"} 1",
+            "delivery_requests_total{sink=\"backend\",code=\"other\"} 1",
+            "batch_records_count 1",
+            "batch_records_bucket{le=\"50\"} 1",
+            "batch_records_bucket{le=\"10\"} 0",
+            "delivery_lag_seconds_bucket{le=\"0.25\"} 12",
+            "records_pending 9",
+            "sets_parked 0",
+        ] {
+            assert!(text.lines().any(|l| l == format!("{PREFIX}{line}")), "no {line} in {text}");
+        }
     }
 }

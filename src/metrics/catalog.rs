@@ -22,6 +22,20 @@ pub enum Kind {
     Process,
 }
 
+impl Kind {
+    /// The type as the text format names it; for what comes from the operating system, by the name's ending.
+    #[must_use]
+    pub fn text_type(self, name: &str) -> &'static str {
+        match self {
+            Self::Counter | Self::SecondsCounter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) | Self::WeightedHistogram(_) => "histogram",
+            Self::Process if name.ends_with("_total") => "counter",
+            Self::Process => "gauge",
+        }
+    }
+}
+
 /// One metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Descriptor {
@@ -180,6 +194,7 @@ pub const CATALOG: &[Descriptor] = &[
         &[],
         "Records that the books cannot explain, read at rest; anything but 0 is a defect.",
     ),
+    d("http_refused_total", Counter, &["reason"], "HTTP connections or requests turned away at a bound."),
     d("config_last_reload_successful", Gauge, &[], "1 if the last load of the configuration succeeded."),
     d("build_info", Gauge, &["version", "instance"], "Always 1; the labels name the build and the instance."),
     d("process_cpu_seconds_total", Process, &[], "User and system CPU time of the process."),
@@ -191,6 +206,25 @@ pub const CATALOG: &[Descriptor] = &[
     d("process_start_time_seconds", Process, &[], "Start of the process, Unix seconds."),
 ];
 
+/// Every metric of the second scrape, which alone carries the `exporter` label; ten at most.
+pub const EXPORTER_CATALOG: &[Descriptor] = &[
+    d("exporter_datagrams_total", Counter, &["exporter"], "Datagrams received from the exporter."),
+    d("exporter_received_bytes_total", Counter, &["exporter"], "Octets of UDP payload received from the exporter."),
+    d("exporter_records_total", Counter, &["exporter"], "Flow records decoded from the exporter."),
+    d("exporter_rejected_datagrams_total", Counter, &["exporter"], "Datagrams of the exporter that were rejected."),
+    d(
+        "exporter_missing_units_total",
+        Counter,
+        &["exporter"],
+        "Units of the exporter missing by sequence number, each in its version's own unit.",
+    ),
+    d("exporter_parked_sets", Gauge, &["exporter"], "Data sets of the exporter that wait for their template."),
+    d("exporter_domains", Gauge, &["exporter"], "Domains of the exporter (session, version, observation domain)."),
+    d("exporter_last_seen_timestamp_seconds", Gauge, &["exporter"], "Unix time of the exporter's last datagram."),
+];
+
+const _: () = assert!(EXPORTER_CATALOG.len() <= 10);
+
 /// When a scrape reads `name`: downstream counters before upstream ones, so that a record is never
 /// seen to have left before it came.
 pub(super) fn read_order(name: &str) -> u8 {
@@ -198,7 +232,8 @@ pub(super) fn read_order(name: &str) -> u8 {
         "records_delivered_total" => 0,
         "records_dropped_total" => 1,
         "records_recovered_total" | "records_decoded_total" => 3,
-        n if n.starts_with("sets_") && n != "sets_seen_total" => 1,
+        // A parked set later becomes decoded or dropped: read the level after both.
+        "sets_decoded_total" | "sets_options_total" | "sets_templates_total" | "sets_undecodable_total" => 1,
         "sets_seen_total" => 4,
         "datagrams_processed_total" | "datagrams_rejected_total" | "datagrams_refused_total" => 5,
         "datagrams_received_total" => 6,
@@ -208,5 +243,5 @@ pub(super) fn read_order(name: &str) -> u8 {
 
 /// The descriptor of `name` (without prefix).
 pub(super) fn descriptor(name: &str) -> Option<&'static Descriptor> {
-    CATALOG.iter().find(|d| d.name == name)
+    CATALOG.iter().chain(EXPORTER_CATALOG).find(|d| d.name == name)
 }

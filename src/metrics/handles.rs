@@ -1,9 +1,10 @@
 //! Handle structs: what each thread adds to, and the books that the promises are stated in.
 
+use std::sync::{Arc, Mutex};
+
 use metrics::Histogram;
 
-use super::catalog::{CATALOG, Kind};
-use super::{Level, Registrar, Shape, Tally, WeightedHistogram};
+use super::{Ledger, Level, Registrar, Shape, Tally, WeightedHistogram};
 use crate::decode::{DecodeErrorKind, SetDropKind};
 use crate::flow::Version;
 
@@ -132,6 +133,8 @@ pub struct Books {
     pub oldest_unacked: Level,
     /// Result of the last configuration load.
     pub config_ok: Level,
+    /// What the last refresh read: only what stands still is judged.
+    pub(super) last_reading: Arc<Mutex<Option<Ledger>>>,
 }
 
 /// Records that each stage holds now.
@@ -156,52 +159,12 @@ impl Held {
     }
 }
 
-/// One reading of the books, downstream first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ledger {
-    /// Records delivered.
-    pub delivered: u64,
-    /// Records dropped, all stages.
-    pub dropped: u64,
-    /// Records that the stages say they hold.
-    pub held: u64,
-    /// Records taken over from an earlier spool.
-    pub recovered: u64,
-    /// Records decoded.
-    pub decoded: u64,
-    /// Sets decoded, parked, dropped, options and templates.
-    pub sets_explained: u64,
-    /// Sets seen.
-    pub sets_seen: u64,
-    /// Datagrams refused, rejected and processed.
-    pub datagrams_explained: u64,
-    /// Datagrams received.
-    pub datagrams_received: u64,
-    /// Datagrams that the kernel dropped.
-    pub kernel_dropped: u64,
-}
-
-impl Ledger {
-    /// Records decoded or recovered and not yet delivered or dropped.
-    #[must_use]
-    pub const fn pending(&self) -> u64 {
-        (self.decoded + self.recovered).saturating_sub(self.delivered + self.dropped)
-    }
-
-    /// What the record equation leaves unexplained: exact only at rest.
-    #[must_use]
-    pub const fn imbalance(&self) -> i64 {
-        (self.decoded + self.recovered).cast_signed() - (self.delivered + self.dropped + self.held).cast_signed()
-    }
-}
-
 impl Books {
     pub(super) fn register(r: &mut Registrar<'_>, shape: &Shape) -> Self {
         // Metrics of stages that come later are registered now so that their zeroes show.
         for name in ["spool_bytes", "spool_records", "spool_limit_bytes", "spool_enabled"] {
             r.level(name, &[]).set(0.0);
         }
-        debug_assert!(CATALOG.iter().any(|d| d.kind == Kind::Counter));
         Self {
             refused: REFUSE_REASONS.map(|x| r.counter("datagrams_refused_total", &[label("reason", x)])).into(),
             rejected: DecodeErrorKind::ALL
@@ -257,61 +220,13 @@ impl Books {
                 level.set(1.0);
                 level
             },
+            last_reading: Arc::default(),
         }
     }
 
     /// Counts `records` as lost at `drop`.
     pub fn drop_records(&self, drop: RecordDrop, records: u64) {
         self.dropped[drop as usize].add(records);
-    }
-
-    /// All datagrams received, over all sockets.
-    #[must_use]
-    pub fn datagrams_received(&self) -> u64 {
-        self.received.iter().map(Tally::value).sum()
-    }
-
-    /// All records decoded, over all versions.
-    #[must_use]
-    pub fn records_decoded(&self) -> u64 {
-        self.decoded.iter().map(Tally::value).sum()
-    }
-
-    /// Reads the books, downstream first, so that nothing is seen to leave before it came.
-    #[must_use]
-    pub fn ledger(&self) -> Ledger {
-        let sum = |tallies: &[Tally]| tallies.iter().map(Tally::value).sum::<u64>();
-        Ledger {
-            delivered: self.delivered.value(),
-            dropped: sum(&self.dropped),
-            held: self.held.total(),
-            recovered: self.recovered.value(),
-            decoded: sum(&self.decoded),
-            sets_explained: self.sets_decoded.value()
-                + self.sets_options.value()
-                + self.sets_templates.value()
-                + self.sets_parked.level()
-                + sum(&self.sets_dropped),
-            sets_seen: self.sets_seen.value(),
-            datagrams_explained: sum(&self.refused) + sum(&self.rejected) + self.processed.value(),
-            datagrams_received: sum(&self.received),
-            kernel_dropped: sum(&self.kernel_dropped),
-        }
-    }
-
-    /// Brings the derived levels up to date: pending always, the imbalance only when two readings
-    /// agree (in motion the stages' own counts are not of one instant).
-    pub fn refresh(&self) {
-        let first = self.ledger();
-        self.pending.set(first.pending());
-        let second = self.ledger();
-        if first == second {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "an imbalance of 2^53 records is not to be told from one less"
-            )]
-            self.imbalance.set(first.imbalance() as f64);
-        }
     }
 }
 
@@ -486,5 +401,21 @@ impl SinkMetrics {
         let other = REQUEST_CODES.iter().position(|c| *c == "other").unwrap_or(0);
         let index = REQUEST_CODES.iter().position(|c| *c == code).unwrap_or(other);
         self.requests[index].add(1);
+    }
+}
+
+/// The HTTP side's handles.
+#[derive(Debug, Clone)]
+pub struct WebMetrics {
+    /// Connections turned away because HTTP_CONNECTIONS_MAX were open.
+    pub refused_connections: Tally,
+    /// Requests turned away because too many large answers were on their way.
+    pub refused_snapshots: Tally,
+}
+
+impl WebMetrics {
+    pub(super) fn register(r: &mut Registrar<'_>) -> Self {
+        let mut refused = |reason: &str| r.counter("http_refused_total", &[label("reason", reason)]);
+        Self { refused_connections: refused("connections"), refused_snapshots: refused("snapshots") }
     }
 }

@@ -130,10 +130,46 @@ pub const SHUTDOWN_TIMEOUT_MS: Range = range(25_000, 0, 600_000);
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 /// Request head.
 pub const HTTP_HEAD_OCTETS_MAX: usize = 16 * KIB as usize;
+/// Time for a request head, and the longest that a kept connection may idle, milliseconds: one that
+/// only sits there must not keep a probe out. A scraper connects again.
+pub const HTTP_HEAD_TIMEOUT_MS: u64 = 10_000;
+/// Oldest an HTTP connection gets, milliseconds: ends readers that take an answer drop by drop.
+pub const HTTP_CONNECTION_AGE_MS: u64 = 300_000;
+/// Last answers at the end of a connection's age or of the process, milliseconds.
+pub const HTTP_GRACE_MS: u64 = 1_000;
+/// Body that counts as large: the ordinary scrape of a big machine stays below.
+pub const HTTP_LARGE_BODY_OCTETS: usize = 256 * KIB as usize;
+/// Large bodies on their way at once: the exporters' scrape takes about 8 MiB at its cap.
+pub const HTTP_LARGE_BODIES_MAX: usize = 8;
+/// Rows of a page of a list.
+pub const HTTP_PAGE_ROWS: Range = range(100, 1, 1_000);
+/// Age at which the picture of the exporters is taken anew, milliseconds: however often it is asked
+/// for, the table is walked a few times a second at most.
+pub const SNAPSHOT_AGE_MS: u64 = 250;
+/// Exporters with series of their own on the second scrape; the rest is summed.
+pub const EXPORTER_SERIES_MAX: usize = 10_000;
+
+// ---- monitor -------------------------------------------------------------------------------------
+
+/// Turn of the monitor, milliseconds.
+pub const MONITOR_TICK_MS: u64 = 1_000;
+/// Window of saturation_ratio, seconds.
+pub const SATURATION_WINDOW_S: u64 = 30;
+/// Readings in that window: one a turn, and one at each end.
+pub const SATURATION_READINGS_MAX: usize = 2 + (SATURATION_WINDOW_S * 1_000 / MONITOR_TICK_MS) as usize;
+/// Histograms are emptied into their buckets this often, seconds.
+pub const UPKEEP_S: u64 = 5;
+/// A thread without a heartbeat for this long is stale, seconds: 40 heartbeats.
+pub const HEARTBEAT_STALE_S: u64 = 10;
+/// A repeating condition is told once in this time, seconds.
+pub const REPEAT_S: u64 = 60;
 
 // ---- relations ---------------------------------------------------------------------------------
 
 const _: () = assert!(ROWS_PER_MESSAGE_MAX <= FLOW_BATCH_RECORDS_MAX);
 const _: () = assert!(RECEIVE_BATCH.is_power_of_two());
 const _: () = assert!(PARKED_OCTETS_PER_EXPORTER_MAX >= DATAGRAM_OCTETS_MAX as u64);
+const _: () =
+    assert!(HEARTBEAT_STALE_S * 1_000 >= 4 * HEARTBEAT_MS && HEARTBEAT_STALE_S * 1_000 >= 4 * MONITOR_TICK_MS);
+const _: () = assert!(HTTP_HEAD_OCTETS_MAX >= 8_192);
 const _: () = assert!(IN_FLIGHT_OCTETS.default >= 2 * BODY_OCTETS_MAX as u64);

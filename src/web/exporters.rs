@@ -1,0 +1,368 @@
+//! The list of exporters: filtered, paged, one in full, and the second scrape.
+//!
+//! In go the rows of one picture and what the request asks for, out come JSON and text. Rows are in
+//! the order of (address, tenant), so that a page's cursor stays right while exporters come and go.
+
+use std::net::IpAddr;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, PROMETHEUS};
+use super::time::rfc3339;
+use super::{DomainRow, ExporterRow};
+use crate::limits::{EXPORTER_SERIES_MAX, HTTP_PAGE_ROWS};
+use crate::metrics::{ExporterFigures, exporters_text};
+
+/// Puts a picture into the order of lists.
+pub(super) fn sort(rows: &mut [ExporterRow]) {
+    rows.sort_by(|a, b| (a.address, &a.tenant).cmp(&(b.address, &b.tenant)));
+}
+
+/// What is wrong with an exporter, as `?fault=` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Any,
+    Missing,
+    Parked,
+    Rejected,
+}
+
+const FAULTS: [(&str, Fault); 4] =
+    [("any", Fault::Any), ("missing", Fault::Missing), ("parked", Fault::Parked), ("rejected", Fault::Rejected)];
+
+impl Fault {
+    fn shows_in(self, row: &ExporterRow) -> bool {
+        match self {
+            Self::Any => row.missing_units > 0 || row.parked_sets > 0 || row.rejected > 0,
+            Self::Missing => row.missing_units > 0,
+            Self::Parked => row.parked_sets > 0,
+            Self::Rejected => row.rejected > 0,
+        }
+    }
+}
+
+/// What a list request asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Query {
+    prefix: Option<(IpAddr, u8)>,
+    fault: Option<Fault>,
+    limit: usize,
+    after: Option<(IpAddr, String)>,
+}
+
+impl Query {
+    /// Reads `prefix=&fault=&limit=&after=`; an empty value is as good as none.
+    fn parse(query: &str) -> Result<Self, String> {
+        let limit = usize::try_from(HTTP_PAGE_ROWS.default).unwrap_or(usize::MAX);
+        let mut parsed = Self { prefix: None, fault: None, limit, after: None };
+        for pair in query.split('&').filter(|p| !p.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode(value).ok_or_else(|| format!("{name}: not valid percent-encoded UTF-8"))?;
+            match name {
+                "prefix" | "fault" | "limit" | "after" if value.is_empty() => {}
+                "prefix" => parsed.prefix = Some(parse_prefix(&value)?),
+                "fault" => {
+                    let fault = FAULTS.iter().find(|(n, _)| *n == value);
+                    let named = || format!("fault: {value:?} is not one of any, missing, parked, rejected");
+                    parsed.fault = Some(fault.ok_or_else(named)?.1);
+                }
+                "limit" => {
+                    let (min, max) = (HTTP_PAGE_ROWS.min, HTTP_PAGE_ROWS.max);
+                    let limit = value.parse().ok().filter(|l| (min..=max).contains(l));
+                    let limit = limit.ok_or_else(|| format!("limit: {value:?} is not a number from {min} to {max}"))?;
+                    parsed.limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                }
+                "after" => parsed.after = Some(parse_id(&value)?),
+                _ => return Err(format!("{name:?} is not one of prefix, fault, limit, after")),
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn admits(&self, row: &ExporterRow) -> bool {
+        self.prefix.is_none_or(|prefix| contains(prefix, row.address)) && self.fault.is_none_or(|f| f.shows_in(row))
+    }
+}
+
+/// `?prefix=`: `192.0.2.0/24`, or an address alone.
+fn parse_prefix(text: &str) -> Result<(IpAddr, u8), String> {
+    let wrong = || format!("prefix: {text:?} is not an address or prefix such as 192.0.2.0/24 or 2001:db8::/32");
+    let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let full = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.map_or(Ok(full), |l| l.parse().map_err(|_| wrong()))?;
+    if length > full { Err(wrong()) } else { Ok((address, length)) }
+}
+
+fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(n), IpAddr::V4(a)) => {
+            (n.to_bits() ^ a.to_bits()).checked_shr(32 - u32::from(length)).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(n), IpAddr::V6(a)) => {
+            (n.to_bits() ^ a.to_bits()).checked_shr(128 - u32::from(length)).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+/// `address` or `tenant/address`, as [`ExporterRow::id`] writes it.
+fn parse_id(text: &str) -> Result<(IpAddr, String), String> {
+    let (tenant, address) = text.rsplit_once('/').unwrap_or(("", text));
+    let wrong = |_| format!("after: {text:?} is not the \"next\" of an earlier page");
+    Ok((address.parse().map_err(wrong)?, tenant.to_owned()))
+}
+
+/// `%3A` -> `:`; None for a broken escape or what is not UTF-8 afterwards.
+pub(super) fn percent_decode(text: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(octet) = rest.next() {
+        octets.push(if octet == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            u8::try_from(digit()? * 16 + digit()?).ok()?
+        } else {
+            octet
+        });
+    }
+    String::from_utf8(octets).ok()
+}
+
+/// `/api/v1/exporters`.
+pub(super) fn list(rows: &[ExporterRow], query: &str) -> Answer {
+    let query = match Query::parse(query) {
+        Ok(query) => query,
+        Err(error) => return Answer::bad_request(&error),
+    };
+    let matching = rows.iter().filter(|row| query.admits(row)).count();
+    let after = query.after.as_ref().map(|(address, tenant)| (*address, tenant.as_str()));
+    let start = after.map_or(0, |after| rows.partition_point(|row| (row.address, row.tenant.as_str()) <= after));
+    let mut page = rows[start..].iter().filter(|row| query.admits(row));
+    let shown: Vec<&ExporterRow> = page.by_ref().take(query.limit).collect();
+    let next = page.next().and_then(|_| shown.last()).map(|row| row.id());
+    let exporters: Vec<Value> = shown.into_iter().map(summary).collect();
+    Answer::ok(&json!({ "total": rows.len(), "matching": matching, "exporters": exporters, "next": next }))
+}
+
+/// `/api/v1/exporters/{address}`: every tenant's exporter of that address, with its domains.
+pub(super) fn one(rows: &[ExporterRow], address: &str) -> Answer {
+    let Some(parsed) = percent_decode(address).and_then(|a| a.parse::<IpAddr>().ok()) else {
+        return Answer::bad_request(&format!("{address:?} is not an IPv4 or IPv6 address"));
+    };
+    // Exporters are known by their folded address (IPv4-mapped IPv6 is IPv4).
+    let address = parsed.to_canonical();
+    let exporters: Vec<Value> = rows.iter().filter(|row| row.address == address).map(in_full).collect();
+    if exporters.is_empty() {
+        return Answer::json(
+            StatusCode::NOT_FOUND,
+            &json!({ "error": format!("no exporter with the address {address} is known") }),
+        );
+    }
+    Answer::ok(&json!({ "address": address.to_string(), "exporters": exporters }))
+}
+
+fn summary(row: &ExporterRow) -> Value {
+    json!({
+        "id": row.id(),
+        "address": row.address.to_string(),
+        "tenant": row.tenant,
+        "name": row.name,
+        "switch_id": row.switch_id,
+        "first_seen": rfc3339(row.first_seen_ns),
+        "last_seen": rfc3339(row.last_seen_ns),
+        "datagrams": row.datagrams,
+        "octets": row.octets,
+        "records": row.records,
+        "rejected_datagrams": row.rejected,
+        "missing_units": row.missing_units,
+        "parked_sets": row.parked_sets,
+        "domain_count": row.domains.len(),
+    })
+}
+
+fn in_full(row: &ExporterRow) -> Value {
+    let mut value = summary(row);
+    value["domains"] = row.domains.iter().map(domain).collect();
+    value
+}
+
+fn domain(row: &DomainRow) -> Value {
+    json!({
+        "session": row.session,
+        "version": row.version,
+        "observation_domain": row.observation_domain,
+        "templates": row.templates,
+        "options_templates": row.options_templates,
+        "parked_sets": row.parked_sets,
+        "parked_octets": row.parked_octets,
+        "received_units": row.received_units,
+        "missing_units": row.missing_units,
+        "last_seen": rfc3339(row.last_seen_ns),
+    })
+}
+
+/// `/metrics/exporters`: the busiest have series of their own, the rest are summed as `other`.
+pub(super) fn scrape(rows: &[ExporterRow]) -> Answer {
+    let mut order: Vec<&ExporterRow> = rows.iter().collect();
+    // Stable, so that equals keep the order of addresses and do not swap places between scrapes.
+    order.sort_by_key(|row| std::cmp::Reverse(row.records));
+    let own = order.len().min(EXPORTER_SERIES_MAX);
+    let mut figures: Vec<ExporterFigures> = order[..own].iter().map(|row| figures_of(row)).collect();
+    if own < order.len() {
+        let mut other = ExporterFigures { exporter: "other".into(), ..ExporterFigures::default() };
+        for row in &order[own..] {
+            other.merge(&figures_of(row));
+        }
+        figures.push(other);
+    }
+    Answer::text(PROMETHEUS, exporters_text(&figures))
+}
+
+fn figures_of(row: &ExporterRow) -> ExporterFigures {
+    ExporterFigures {
+        exporter: row.id(),
+        datagrams: row.datagrams,
+        octets: row.octets,
+        records: row.records,
+        rejected: row.rejected,
+        missing_units: row.missing_units,
+        parked_sets: row.parked_sets,
+        domains: row.domains.len() as u64,
+        last_seen_s: row.last_seen_ns / 1_000_000_000,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn row(address: &str, records: u64) -> ExporterRow {
+        ExporterRow {
+            address: address.parse().unwrap(),
+            tenant: String::new(),
+            name: None,
+            switch_id: address.to_owned(),
+            first_seen_ns: 1_700_000_000_000_000_000,
+            last_seen_ns: 1_700_000_001_000_000_000,
+            datagrams: 1,
+            octets: 100,
+            records,
+            rejected: 0,
+            missing_units: 0,
+            parked_sets: 0,
+            domains: vec![],
+        }
+    }
+
+    fn body(answer: &Answer) -> Value {
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    fn ids(value: &Value) -> Vec<&str> {
+        value["exporters"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap()).collect()
+    }
+
+    fn picture() -> Vec<ExporterRow> {
+        let mut rows = vec![row("2001:db8::1", 5), row("192.0.2.7", 1), row("192.0.2.65", 2), row("198.51.100.1", 3)];
+        rows.push(ExporterRow { tenant: "blue".into(), missing_units: 4, ..row("192.0.2.7", 9) });
+        sort(&mut rows);
+        rows
+    }
+
+    #[test]
+    fn pages_join_to_the_whole_list_while_rows_come_and_go() {
+        let rows = picture();
+        let all = ["192.0.2.7", "blue/192.0.2.7", "192.0.2.65", "198.51.100.1", "2001:db8::1"];
+        assert_eq!(ids(&body(&list(&rows, ""))), all);
+        let mut seen = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = body(&list(&rows, &format!("limit=2&after={after}")));
+            seen.extend(ids(&page).into_iter().map(str::to_owned));
+            let Some(next) = page["next"].as_str() else { break };
+            next.clone_into(&mut after);
+        }
+        assert_eq!(seen, all);
+        // The row that the cursor names has gone: the page goes on behind its place.
+        let without: Vec<_> = rows.iter().filter(|r| r.id() != "blue/192.0.2.7").cloned().collect();
+        assert_eq!(ids(&body(&list(&without, "after=blue%2F192.0.2.7&limit=1"))), ["192.0.2.65"]);
+    }
+
+    #[test]
+    fn filters_narrow_and_count() {
+        let rows = picture();
+        let page = body(&list(&rows, "prefix=192.0.2.0/26"));
+        assert_eq!(ids(&page), ["192.0.2.7", "blue/192.0.2.7"]);
+        assert_eq!((&page["total"], &page["matching"]), (&json!(5), &json!(2)));
+        assert_eq!(ids(&body(&list(&rows, "prefix=2001%3Adb8%3A%3A%2F32"))), ["2001:db8::1"]);
+        assert_eq!(ids(&body(&list(&rows, "prefix=0.0.0.0/0"))).len(), 4);
+        assert_eq!(ids(&body(&list(&rows, "prefix=::/0"))), ["2001:db8::1"]);
+        assert_eq!(ids(&body(&list(&rows, "prefix=198.51.100.1"))), ["198.51.100.1"]);
+        assert_eq!(ids(&body(&list(&rows, "fault=missing"))), ["blue/192.0.2.7"]);
+        assert_eq!(ids(&body(&list(&rows, "fault=any"))), ["blue/192.0.2.7"]);
+        assert!(ids(&body(&list(&rows, "fault=rejected&prefix="))).is_empty());
+    }
+
+    #[test]
+    fn wrong_questions_are_told_what_is_right() {
+        for (query, part) in [
+            ("prefix=300.0.0.0/8", "prefix"),
+            ("prefix=10.0.0.0/33", "prefix"),
+            ("prefix=10.0.0.0/", "prefix"),
+            ("fault=lost", "missing, parked, rejected"),
+            ("limit=0", "from 1 to 1000"),
+            ("limit=1001", "from 1 to 1000"),
+            ("limit=-1", "from 1 to 1000"),
+            ("after=x", "next"),
+            ("page=2", "prefix, fault, limit, after"),
+            ("prefix=%zz", "percent"),
+            ("prefix=%ff", "UTF-8"),
+        ] {
+            let answer = list(&picture(), query);
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+            let error = body(&answer)["error"].as_str().unwrap().to_owned();
+            assert!(error.contains(part), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn one_exporter_comes_in_full_from_every_tenant() {
+        let mut rows = picture();
+        rows[0].domains.push(DomainRow {
+            session: "any".into(),
+            version: "v9",
+            observation_domain: 7,
+            templates: 3,
+            options_templates: 1,
+            parked_sets: 2,
+            parked_octets: 400,
+            received_units: 10,
+            missing_units: 1,
+            last_seen_ns: 0,
+        });
+        let value = body(&one(&rows, "::ffff:192.0.2.7"));
+        assert_eq!(ids(&value), ["192.0.2.7", "blue/192.0.2.7"]);
+        assert_eq!(value["exporters"][0]["domains"][0]["observation_domain"], 7);
+        assert_eq!(value["exporters"][0]["domains"][0]["last_seen"], Value::Null);
+        assert_eq!(value["exporters"][0]["last_seen"], "2023-11-14T22:13:21.000Z");
+        assert_eq!(ids(&body(&one(&rows, "2001%3adb8::1"))), ["2001:db8::1"]);
+        assert_eq!(one(&rows, "192.0.2.99").status, StatusCode::NOT_FOUND);
+        assert_eq!(one(&rows, "blue").status, StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn the_second_scrape_keeps_the_busiest_and_sums_the_rest() {
+        let rows: Vec<ExporterRow> = (0..EXPORTER_SERIES_MAX as u32 + 3)
+            .map(|i| row(&std::net::Ipv4Addr::from_bits(0x0a00_0000 + i).to_string(), u64::from(i)))
+            .collect();
+        let text = String::from_utf8(scrape(&rows).body.to_vec()).unwrap();
+        let records: Vec<&str> = text.lines().filter(|l| l.contains("exporter_records_total{")).collect();
+        assert_eq!(records.len(), EXPORTER_SERIES_MAX + 1);
+        assert!(records[0].ends_with(" 10002") && records[0].contains("\"10.0.39.18\""), "{}", records[0]);
+        assert_eq!(*records.last().unwrap(), "clarion_collector_exporter_records_total{exporter=\"other\"} 3");
+        assert!(text.contains("clarion_collector_exporter_datagrams_total{exporter=\"other\"} 3\n"));
+        let few = String::from_utf8(scrape(&rows[..2]).body.to_vec()).unwrap();
+        assert!(!few.contains("other"));
+    }
+}

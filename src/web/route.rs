@@ -1,0 +1,176 @@
+//! Path and method -> answer. No socket here: the whole of it runs in a unit test.
+//!
+//! The picture of the exporters is kept for SNAPSHOT_AGE_MS, so that however many readers poll, the
+//! table is walked a few times a second at most.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Method, Request, Response, StatusCode, header};
+use serde_json::json;
+
+use super::accept::{Format, negotiate};
+use super::answer::{Answer, BodyBound, HTML, PROMETHEUS};
+use super::{ExporterRow, Sources, exporters, status};
+use crate::clock::Clock;
+use crate::limits::SNAPSHOT_AGE_MS;
+use crate::metrics::WebMetrics;
+
+const PAGE: &str = include_str!("page.html");
+
+/// All that an answer is made of; one per server.
+pub(super) struct Desk {
+    sources: Sources,
+    clock: Clock,
+    metrics: WebMetrics,
+    started_unix_ns: u64,
+    started_ns: u64,
+    bound: BodyBound,
+    picture: Mutex<Option<(u64, Arc<[ExporterRow]>)>>,
+}
+
+impl Desk {
+    pub(super) fn new(sources: Sources, clock: Clock) -> Self {
+        Self {
+            metrics: sources.metrics.web(),
+            started_unix_ns: clock.unix_ns(),
+            started_ns: clock.monotonic_ns(),
+            bound: BodyBound::new(),
+            picture: Mutex::new(None),
+            sources,
+            clock,
+        }
+    }
+
+    pub(super) const fn metrics(&self) -> &WebMetrics {
+        &self.metrics
+    }
+
+    /// The answer in HTTP's form. The request's body is not looked at.
+    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let head = request.method() == Method::HEAD;
+        self.bound.response(self.answer(request), head, &self.metrics)
+    }
+
+    fn answer<B>(&self, request: &Request<B>) -> Answer {
+        let path = request.uri().path();
+        let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+        let answer = match path {
+            "/" | "" => Self::page as fn(&Self, &Request<B>) -> Answer,
+            "/health" => Self::health,
+            "/livez" | "/healthz" => Self::live,
+            "/readyz" => Self::ready,
+            "/metrics" => Self::negotiated,
+            "/metrics/prometheus" => Self::prometheus,
+            "/metrics/exporters" => Self::scrape_exporters,
+            "/api/v1/status" => Self::status,
+            "/api/v1/ledger" => Self::ledger,
+            "/api/v1/exporters" => Self::list,
+            _ if path.strip_prefix("/api/v1/exporters/").is_some_and(|rest| !rest.contains('/')) => Self::one,
+            _ => return Answer::not_found("there is nothing at this path"),
+        };
+        if request.method() == Method::GET || request.method() == Method::HEAD {
+            answer(self, request)
+        } else {
+            Answer::method_not_allowed()
+        }
+    }
+
+    fn page<B>(&self, _: &Request<B>) -> Answer {
+        Answer::text(HTML, PAGE)
+    }
+
+    fn health<B>(&self, _: &Request<B>) -> Answer {
+        let health = (self.sources.health)();
+        Answer::ok(&json!({
+            "status": health.status,
+            "service": health.service,
+            "backend_url": health.backend_url,
+        }))
+    }
+
+    fn live<B>(&self, _: &Request<B>) -> Answer {
+        let live = (self.sources.live)();
+        let status = if live.live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Answer::json(status, &json!({ "live": live.live, "stale_threads": live.stale }))
+    }
+
+    fn ready<B>(&self, _: &Request<B>) -> Answer {
+        let ready = (self.sources.ready)();
+        let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let degraded = (self.sources.degraded)();
+        Answer::json(status, &json!({ "ready": ready.ready, "reason": ready.reason, "degraded": degraded }))
+    }
+
+    fn negotiated<B>(&self, request: &Request<B>) -> Answer {
+        let mut accept: Option<String> = None;
+        for value in request.headers().get_all(header::ACCEPT) {
+            // What is not text names neither format, as any other type that is not offered here.
+            let value = value.to_str().unwrap_or("application/octet-stream");
+            match &mut accept {
+                Some(all) => all.extend([",", value]),
+                None => accept = Some(value.to_owned()),
+            }
+        }
+        let mut answer = match negotiate(accept.as_deref()) {
+            Format::Json => Answer::ok(&status::polled(&self.sources)),
+            Format::Text => self.prometheus(request),
+        };
+        answer.varies = true;
+        answer
+    }
+
+    fn prometheus<B>(&self, _: &Request<B>) -> Answer {
+        Answer::text(PROMETHEUS, self.sources.metrics.render())
+    }
+
+    fn scrape_exporters<B>(&self, _: &Request<B>) -> Answer {
+        exporters::scrape(&self.picture())
+    }
+
+    fn status<B>(&self, _: &Request<B>) -> Answer {
+        let uptime_ns = self.clock.monotonic_ns().saturating_sub(self.started_ns);
+        Answer::ok(&status::status(&self.sources, &self.clock, self.started_unix_ns, uptime_ns))
+    }
+
+    fn ledger<B>(&self, _: &Request<B>) -> Answer {
+        Answer::ok(&status::ledger(&self.sources.metrics.books, self.clock.unix_ns()))
+    }
+
+    fn list<B>(&self, request: &Request<B>) -> Answer {
+        exporters::list(&self.picture(), request.uri().query().unwrap_or(""))
+    }
+
+    fn one<B>(&self, request: &Request<B>) -> Answer {
+        let path = request.uri().path().trim_end_matches('/');
+        exporters::one(&self.picture(), path.rsplit('/').next().unwrap_or(""))
+    }
+
+    /// The exporters, no older than SNAPSHOT_AGE_MS, in the order of lists.
+    fn picture(&self) -> Arc<[ExporterRow]> {
+        let now = self.clock.monotonic_ns();
+        let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rows)) = picture.as_ref().filter(|(taken, _)| is_fresh(*taken, now)) {
+            return Arc::clone(rows);
+        }
+        let mut rows = (self.sources.exporters)();
+        exporters::sort(&mut rows);
+        let rows: Arc<[ExporterRow]> = rows.into();
+        *picture = Some((now, Arc::clone(&rows)));
+        rows
+    }
+
+    /// Gives the memory of a picture back that nobody asks for any more.
+    pub(super) fn forget_old_picture(&self) {
+        let now = self.clock.monotonic_ns();
+        let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
+        if picture.as_ref().is_some_and(|(taken, _)| !is_fresh(*taken, now)) {
+            *picture = None;
+        }
+    }
+}
+
+const fn is_fresh(taken_ns: u64, now_ns: u64) -> bool {
+    now_ns.saturating_sub(taken_ns) < SNAPSHOT_AGE_MS * 1_000_000
+}

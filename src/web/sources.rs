@@ -1,0 +1,138 @@
+//! What the HTTP side may ask, and the plain rows it is answered with.
+//!
+//! The wiring fills [`Sources`] with functions over the stages' snapshots. They are called on the
+//! web thread, may take short locks of the control plane, and must not wait for the data path.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metrics::Metrics;
+
+/// A function that the wiring hands over.
+pub type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+/// What `/health` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// State in one word, `healthy` as long as the process works.
+    pub status: String,
+    /// Name of the service.
+    pub service: String,
+    /// The backend's base URL without credentials.
+    pub backend_url: String,
+}
+
+/// Whether the process may be sent traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Ready.
+    pub ready: bool,
+    /// Why not; empty when ready.
+    pub reason: String,
+}
+
+/// Whether the process's own threads turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Liveness {
+    /// All threads turn.
+    pub live: bool,
+    /// Names of those that do not.
+    pub stale: Vec<String>,
+}
+
+/// An exporter as the status API shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExporterRow {
+    /// Source address of its datagrams.
+    pub address: IpAddr,
+    /// Tenant of its listener; empty by default.
+    pub tenant: String,
+    /// Name that a rule gives.
+    pub name: Option<String>,
+    /// What the backend sees as `switch_id`.
+    pub switch_id: String,
+    /// First datagram, Unix nanoseconds.
+    pub first_seen_ns: u64,
+    /// Last datagram, Unix nanoseconds.
+    pub last_seen_ns: u64,
+    /// Datagrams received.
+    pub datagrams: u64,
+    /// Octets received.
+    pub octets: u64,
+    /// Records decoded.
+    pub records: u64,
+    /// Datagrams rejected.
+    pub rejected: u64,
+    /// Units missing by sequence, over all domains.
+    pub missing_units: u64,
+    /// Sets waiting for a template, over all domains.
+    pub parked_sets: u64,
+    /// What was learned, by domain.
+    pub domains: Vec<DomainRow>,
+}
+
+impl ExporterRow {
+    /// The exporter's name in lists, cursors and the `exporter` label: the address, with the tenant
+    /// in front where there is one.
+    #[must_use]
+    pub fn id(&self) -> String {
+        if self.tenant.is_empty() { self.address.to_string() } else { format!("{}/{}", self.tenant, self.address) }
+    }
+}
+
+/// A domain of an exporter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainRow {
+    /// `any`, `port 2055` or `connection 7`.
+    pub session: String,
+    /// Version of its messages, as in the metrics' label.
+    pub version: &'static str,
+    /// Observation domain.
+    pub observation_domain: u32,
+    /// Data templates known.
+    pub templates: usize,
+    /// Options templates known.
+    pub options_templates: usize,
+    /// Sets waiting for a template.
+    pub parked_sets: usize,
+    /// Octets waiting for a template.
+    pub parked_octets: u64,
+    /// Units received by sequence.
+    pub received_units: u64,
+    /// Units missing by sequence.
+    pub missing_units: u64,
+    /// Last datagram, Unix nanoseconds.
+    pub last_seen_ns: u64,
+}
+
+/// All that the HTTP side knows.
+pub struct Sources {
+    /// The metrics; their books are the ledger.
+    pub metrics: Arc<Metrics>,
+    /// Name of this instance.
+    pub instance: String,
+    /// Records in a request to the backend, as set.
+    pub batch_size: usize,
+    /// Oldest a record gets before its batch is sent, as set.
+    pub batch_interval: Duration,
+    /// UDP listeners: name and address obtained.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// Answer of `/health`.
+    pub health: Ask<Health>,
+    /// Answer of `/readyz`.
+    pub ready: Ask<Readiness>,
+    /// Answer of `/livez`.
+    pub live: Ask<Liveness>,
+    /// What does not work as it should while the process stays ready: backend, spool, shared state.
+    pub degraded: Ask<Vec<String>>,
+    /// A picture of the exporters, in any order.
+    pub exporters: Ask<Vec<ExporterRow>>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}

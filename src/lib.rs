@@ -28,5 +28,6 @@ pub mod sink;
 pub mod clock;
 pub mod config;
 pub mod metrics;
+pub mod monitor;
 pub mod tools;
 pub mod web;

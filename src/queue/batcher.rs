@@ -171,9 +171,10 @@ impl Batcher {
     }
 
     fn offer(&self, body: EncodedBatch) -> Offered {
-        match catch_unwind(AssertUnwindSafe(|| self.outlet.offer(body))) {
-            Ok(Ok(())) => Offered::Taken,
-            Ok(Err(_)) => Offered::Refused,
+        let taken = catch_unwind(AssertUnwindSafe(|| self.outlet.offer(body).is_ok()));
+        match taken {
+            Ok(true) => Offered::Taken,
+            Ok(false) => Offered::Refused,
             Err(_) => Offered::Panicked,
         }
     }

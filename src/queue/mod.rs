@@ -24,6 +24,7 @@ pub trait Outlet: Send + Sync {
     ///
     /// # Errors
     /// The batch itself.
+    #[expect(clippy::result_large_err, reason = "what comes back is the batch itself, moved")]
     fn offer(&self, batch: EncodedBatch) -> Result<(), EncodedBatch>;
 }
 

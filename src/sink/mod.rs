@@ -4,6 +4,7 @@
 //! number of requests in flight, `http` speaks to the backend, `retry` decides what an answer means.
 
 pub mod encode;
+pub mod stdout;
 
 use std::net::IpAddr;
 use std::time::Duration;

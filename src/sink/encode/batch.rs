@@ -57,6 +57,7 @@ impl EncodedBatch {
     ///
     /// # Errors
     /// The batch itself, if it has fewer than two records.
+    #[expect(clippy::result_large_err, reason = "what comes back is the batch itself, moved")]
     pub fn split(self) -> Result<(Self, Self), Self> {
         let middle = self.record_ends.len() / 2;
         let (Some(&cut), Some(&last)) = (self.record_ends.get(middle.wrapping_sub(1)), self.record_ends.last()) else {

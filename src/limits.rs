@@ -43,12 +43,33 @@ pub const NAP_US: u64 = 150;
 /// Longest a worker waits without looking at its deadlines, milliseconds.
 pub const HEARTBEAT_MS: u64 = 250;
 
+/// Longest between two readings of a socket's drop counter, milliseconds: it is 32 bits wide, and a
+/// burst shall show soon.
+pub const DROP_READING_MS: u64 = 100;
+/// Exporters in one open batch before it is handed over: records point to theirs by 16 bits.
+pub const BATCH_EXPORTERS_MAX: usize = 60_000;
+/// Senders (address, port, version, domain, listener) in a worker's private cache; a full one is
+/// emptied and fills again from the table.
+pub const WORKER_CACHE_MAX: usize = 16_384;
+/// Log lines a minute about exporters seen for the first time.
+pub const NOTICES_PER_MINUTE: u32 = 60;
+/// Octets of a datagram that go into a log line.
+pub const LOGGED_OCTETS_MAX: usize = 256;
+
 // ---- learned state (protocol.md) --------------------------------------------------
 
 /// Exporters with at least one decoded data set.
 pub const EXPORTERS_MAX: usize = 16_384;
 /// Exporters that have sent nothing decodable yet: a pool of their own.
 pub const EXPORTERS_UNKNOWN_MAX: usize = 1_024;
+/// Silence after which an exporter counts as idle, seconds; one that never sent anything decodable
+/// is forgotten then, and a known one may make room for another.
+pub const EXPORTER_IDLE_S: u64 = 600;
+/// Silence after which a known exporter and its templates are forgotten, seconds.
+pub const EXPORTER_FORGET_S: u64 = 86_400;
+/// An unknown exporter seen within this time keeps its place, milliseconds: forged addresses cannot
+/// push each other through the pool faster than that, newcomers are refused instead.
+pub const EXPORTER_HOLD_MS: u64 = 1_000;
 /// Domains (session x observation domain x version) of one exporter.
 pub const DOMAINS_PER_EXPORTER_MAX: usize = 256;
 /// Templates of one domain (NetScaler needs about 80).
@@ -168,6 +189,9 @@ pub const REPEAT_S: u64 = 60;
 
 const _: () = assert!(ROWS_PER_MESSAGE_MAX <= FLOW_BATCH_RECORDS_MAX);
 const _: () = assert!(RECEIVE_BATCH.is_power_of_two());
+const _: () = assert!(BATCH_EXPORTERS_MAX + RECEIVE_BATCH <= 65_536);
+const _: () = assert!(DROP_READING_MS <= HEARTBEAT_MS);
+const _: () = assert!(EXPORTER_IDLE_S < EXPORTER_FORGET_S);
 const _: () = assert!(PARKED_OCTETS_PER_EXPORTER_MAX >= DATAGRAM_OCTETS_MAX as u64);
 const _: () =
     assert!(HEARTBEAT_STALE_S * 1_000 >= 4 * HEARTBEAT_MS && HEARTBEAT_STALE_S * 1_000 >= 4 * MONITOR_TICK_MS);

@@ -1,0 +1,205 @@
+//! Domains of one exporter, and the state that they share.
+//!
+//! Under `SessionPolicy::Port` a port gets a domain of its own only by a datagram that carries
+//! templates; all other ports use the domain of the address, which is also what a port's own domain
+//! falls back to (DEC-3). At most DOMAINS_PER_EXPORTER_MAX: the one not seen for longest goes, but
+//! never the domain of an address that a port's domain still falls back to.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::exporters::ExporterEntry;
+use super::rules::{RuleIndex, Rules, TenantIndex};
+use crate::decode::{Domain, DomainKey, ExporterState, Header, LearnedBudget, ParkedCounts, Session, SessionPolicy};
+use crate::flow::Exporter;
+use crate::limits::DOMAINS_PER_EXPORTER_MAX;
+
+/// What a look-up gives a worker.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The domain.
+    pub domain: Arc<Domain>,
+    /// Whose it is.
+    pub exporter: Arc<ExporterEntry>,
+    /// Set if the port has no domain of its own and may get one: the exporter's count of such
+    /// domains when this was found.
+    pub port_domains: Option<u32>,
+}
+
+/// What [`Domains::find_or_make`] did.
+pub(super) struct Made {
+    pub domain: Arc<Domain>,
+    /// The port may get a domain of its own later.
+    pub provisional: bool,
+    /// A port got a domain of its own now.
+    pub port_domain_made: bool,
+    /// Set if another domain had to go: what waited there.
+    pub evicted: Option<ParkedCounts>,
+}
+
+/// Domains of one exporter.
+#[derive(Debug, Default)]
+pub(super) struct Domains {
+    /// One state a rule that the exporter's domains fall under: mostly one.
+    states: Vec<(RuleIndex, Arc<ExporterState>)>,
+    domains: FxHashMap<DomainKey, Arc<Domain>>,
+    /// The table has forgotten this exporter: look it up again.
+    pub forgotten: bool,
+}
+
+impl Domains {
+    /// State of the exporter under `rule`. Bounded by the number of rules.
+    pub fn state(
+        &mut self,
+        rule: RuleIndex,
+        rules: &Rules,
+        key: (TenantIndex, std::net::IpAddr),
+        budget: &Arc<LearnedBudget>,
+    ) -> Arc<ExporterState> {
+        if let Some((_, state)) = self.states.iter().find(|(r, _)| *r == rule) {
+            return Arc::clone(state);
+        }
+        let exporter = Arc::new(rules.exporter(rule, key.0, key.1));
+        let state = Arc::new(ExporterState::new(exporter, rules.decode(rule), Arc::clone(budget)));
+        self.states.push((rule, Arc::clone(&state)));
+        state
+    }
+
+    /// The exporter as its first rule names it.
+    pub fn exporter(&self) -> Option<Arc<Exporter>> {
+        self.states.first().map(|(_, s)| Arc::clone(&s.exporter))
+    }
+
+    /// All domains, in no order.
+    pub fn all(&self) -> Vec<Arc<Domain>> {
+        self.domains.values().cloned().collect()
+    }
+
+    /// The domain that a datagram of `header` from UDP port `port` belongs to.
+    pub fn find_or_make(
+        &mut self,
+        header: &Header,
+        port: u16,
+        policy: SessionPolicy,
+        state: Arc<ExporterState>,
+        carries_templates: impl FnOnce() -> bool,
+        now_ns: u64,
+    ) -> Made {
+        let any =
+            DomainKey { session: Session::Any, version: header.version, observation_domain: header.observation_domain };
+        let own = DomainKey { session: Session::Port(port), ..any };
+        let found = |domain: &Arc<Domain>, provisional| Made {
+            domain: Arc::clone(domain),
+            provisional,
+            port_domain_made: false,
+            evicted: None,
+        };
+        let by_port = policy == SessionPolicy::Port;
+        if by_port && let Some(domain) = self.domains.get(&own) {
+            return found(domain, false);
+        }
+        let wants_own = by_port && carries_templates();
+        if !wants_own && let Some(domain) = self.domains.get(&any) {
+            return found(domain, by_port);
+        }
+        let mut evicted = None;
+        let mut make = |domains: &mut Self, key, fallback| {
+            let parked = domains.make_room(&any);
+            if let Some(parked) = parked {
+                evicted = Some(sum(evicted.unwrap_or_default(), parked));
+            }
+            let domain = Arc::new(Domain::new(key, Arc::clone(&state), fallback));
+            domain.last_seen_ns.store(now_ns, Ordering::Release);
+            domains.domains.insert(key, Arc::clone(&domain));
+            domain
+        };
+        let of_address = match self.domains.get(&any) {
+            Some(domain) => Arc::clone(domain),
+            None => make(self, any, None),
+        };
+        let domain = if wants_own { make(self, own, Some(of_address)) } else { of_address };
+        Made { domain, provisional: by_port && !wants_own, port_domain_made: wants_own, evicted }
+    }
+
+    /// Makes room for one more domain; `keep` is about to be used and stays.
+    fn make_room(&mut self, keep: &DomainKey) -> Option<ParkedCounts> {
+        if self.domains.len() < DOMAINS_PER_EXPORTER_MAX {
+            return None;
+        }
+        let fallbacks = self.fallbacks();
+        let may_go = |key: &DomainKey| key != keep && !(key.session == Session::Any && fallbacks.contains(key));
+        let oldest =
+            self.domains.iter().filter(|(k, _)| may_go(k)).min_by_key(|(_, d)| last_seen(d)).map(|(k, _)| *k)?;
+        self.domains.remove(&oldest).map(|d| retire(&d))
+    }
+
+    /// Domains of the address that a port's domain falls back to.
+    fn fallbacks(&self) -> FxHashSet<DomainKey> {
+        let of_ports = self.domains.keys().filter(|k| matches!(k.session, Session::Port(_)));
+        of_ports.map(|k| DomainKey { session: Session::Any, ..*k }).collect()
+    }
+
+    /// Forgets `domain`; what falls back to it goes too, since it would go on using it.
+    pub fn retire(&mut self, domain: &Arc<Domain>) -> ParkedCounts {
+        let goes =
+            |d: &Arc<Domain>| Arc::ptr_eq(d, domain) || d.fallback.as_ref().is_some_and(|f| Arc::ptr_eq(f, domain));
+        let mut parked = ParkedCounts::default();
+        self.domains.retain(|_, d| {
+            let gone = goes(d);
+            if gone {
+                parked = sum(parked, retire(d));
+            }
+            !gone
+        });
+        parked
+    }
+
+    /// Drops sets that waited for longer than the settings allow.
+    pub fn expire_parked(&self, now_ns: u64, expired: &mut ParkedCounts) {
+        for domain in self.domains.values() {
+            *expired = sum(*expired, domain.expire_parked(now_ns));
+        }
+    }
+
+    /// Forgets domains that were silent for `silence_ns`.
+    pub fn forget_silent(&mut self, now_ns: u64, silence_ns: u64) -> ParkedCounts {
+        let is_silent = |d: &Arc<Domain>| now_ns.saturating_sub(last_seen(d)) > silence_ns;
+        let mut parked = ParkedCounts::default();
+        // The common case first, without the set of fallbacks: nobody is.
+        if !self.domains.values().any(is_silent) {
+            return parked;
+        }
+        let fallbacks = self.fallbacks();
+        self.domains.retain(|key, domain| {
+            let gone = is_silent(domain) && !fallbacks.contains(key);
+            if gone {
+                parked = sum(parked, retire(domain));
+            }
+            !gone
+        });
+        parked
+    }
+
+    /// Forgets everything, and that the exporter is in the table.
+    pub fn forget_all(&mut self) -> ParkedCounts {
+        self.forgotten = true;
+        self.states.clear();
+        self.domains.drain().fold(ParkedCounts::default(), |parked, (_, d)| sum(parked, retire(&d)))
+    }
+}
+
+fn last_seen(domain: &Arc<Domain>) -> u64 {
+    domain.last_seen_ns.load(Ordering::Acquire)
+}
+
+/// The flag first: who parks a set from now on sees under the domain's lock that it is too late.
+fn retire(domain: &Arc<Domain>) -> ParkedCounts {
+    domain.retired.store(true, Ordering::Release);
+    domain.retire()
+}
+
+fn sum(a: ParkedCounts, b: ParkedCounts) -> ParkedCounts {
+    ParkedCounts { sets: a.sets.saturating_add(b.sets), octets: a.octets.saturating_add(b.octets) }
+}

@@ -1,0 +1,473 @@
+//! Process-wide table of exporters and their domains, shared by all workers.
+//!
+//! Exporters stand in two pools: known ones, which have sent something decodable or are named
+//! by a rule, and unknown ones. A full pool makes room only by forgetting its own; so a million forged
+//! addresses cannot push out one that is known. Inside an exporter the domains are bounded and
+//! the one not seen for longest goes first. Workers come here only when their private cache misses,
+//! and once per receive batch to add what they counted.
+//!
+//! Lock order: pool, then shard, then exporter, then (inside decode) domain.
+
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use super::CollectSettings;
+use super::admit::Refusal;
+use super::domains::{Domains, Found};
+use super::rules::{RuleIndex, Rules, TenantIndex};
+use crate::decode::{Domain, DomainStatus, Header, LearnedBudget, ParkedCounts, SetDropKind};
+use crate::limits::{EXPORTER_FORGET_S, EXPORTER_HOLD_MS, EXPORTER_IDLE_S, EXPORTERS_MAX, EXPORTERS_UNKNOWN_MAX};
+use crate::metrics::Books;
+
+/// More shards than cores of any machine this runs on would be no gain: misses are rare.
+const SHARDS: usize = 64;
+/// After a search for room found none, nanoseconds until the next: under a flood of forged addresses
+/// a refusal costs one look-up and no search.
+const SEARCH_PAUSE_NS: u64 = 10_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+
+type Key = (TenantIndex, IpAddr);
+
+/// What is known of one exporter, (tenant, address).
+#[derive(Debug)]
+pub struct ExporterEntry {
+    pub(super) key: Key,
+    pub(super) first_seen_ns: u64,
+    last_seen_ns: AtomicU64,
+    datagrams: AtomicU64,
+    octets: AtomicU64,
+    records: AtomicU64,
+    rejected: AtomicU64,
+    known: AtomicBool,
+    /// Its first datagram was logged.
+    pub(super) announced: AtomicBool,
+    /// Its first template was logged.
+    pub(super) template_announced: AtomicBool,
+    /// Raised when a port gets a domain of its own: caches that sent it to the address's look again.
+    pub(super) port_domains: AtomicU32,
+    pub(super) domains: Mutex<Domains>,
+}
+
+/// What a worker counted of one exporter in one receive batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExporterCounts {
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Octets of payload.
+    pub octets: u64,
+    /// Flow records.
+    pub records: u64,
+    /// Datagrams rejected.
+    pub rejected: u64,
+    /// Sets of data or options that were decoded: what makes an exporter known.
+    pub sets_used: u64,
+    /// Receive time of the newest, Unix nanoseconds.
+    pub last_seen_ns: u64,
+}
+
+/// An exporter for the status API.
+#[derive(Debug, Clone)]
+pub struct ExporterStatus {
+    /// Tenant; empty by default.
+    pub tenant: Arc<str>,
+    /// Source address.
+    pub address: IpAddr,
+    /// Name given by a rule.
+    pub name: Option<String>,
+    /// What the backend sees.
+    pub switch_id: String,
+    /// It has sent something decodable, or a rule names it.
+    pub known: bool,
+    /// Unix nanoseconds of the first datagram.
+    pub first_seen_ns: u64,
+    /// The same of the last.
+    pub last_seen_ns: u64,
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Octets of payload.
+    pub octets: u64,
+    /// Flow records decoded.
+    pub records: u64,
+    /// Datagrams rejected after the header was read.
+    pub rejected: u64,
+    /// Its domains.
+    pub domains: Vec<DomainStatus>,
+}
+
+/// All exporters of the process.
+#[derive(Debug)]
+pub struct ExporterTable {
+    rules: Rules,
+    budget: Arc<LearnedBudget>,
+    books: Books,
+    shards: Vec<Mutex<FxHashMap<Key, Arc<ExporterEntry>>>>,
+    // Also the lock of every change of membership.
+    unknown: Mutex<Vec<Arc<ExporterEntry>>>,
+    known: AtomicUsize,
+    next_search_ns: AtomicU64,
+    next_known_search_ns: AtomicU64,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic is caught around each datagram and counted; what it left here is still consistent,
+    // because every change below is a single insertion or removal.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ExporterTable {
+    /// An empty table; what it forgets is counted in `books`.
+    ///
+    /// # Errors
+    /// A sentence for the operator: a rule that cannot hold.
+    pub fn new(settings: &CollectSettings, books: Books) -> Result<Self, String> {
+        let budget = Arc::new(LearnedBudget {
+            parked_octets: AtomicU64::new(0),
+            parked_octets_max: settings.parked_octets_max,
+            learned_octets: AtomicU64::new(0),
+            learned_octets_max: settings.learned_octets_max,
+        });
+        Ok(Self {
+            rules: Rules::new(settings)?,
+            budget,
+            books,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            unknown: Mutex::default(),
+            known: AtomicUsize::new(0),
+            next_search_ns: AtomicU64::new(0),
+            next_known_search_ns: AtomicU64::new(0),
+        })
+    }
+
+    /// The domain for a datagram that came in at `listener` (its index) from `peer` at `now_ns`, made
+    /// if there is none. `carries_templates` is asked only where the answer matters (DEC-3).
+    ///
+    /// # Errors
+    /// The exporter is new and there is no room.
+    pub fn lookup(
+        &self,
+        listener: usize,
+        peer: SocketAddr,
+        header: &Header,
+        carries_templates: impl FnOnce() -> bool,
+        now_ns: u64,
+    ) -> Result<Arc<Domain>, Refusal> {
+        self.find(listener, peer, header, carries_templates, now_ns).map(|found| found.domain)
+    }
+
+    /// The same with what a worker's cache needs beside the domain.
+    pub(super) fn find(
+        &self,
+        listener: usize,
+        peer: SocketAddr,
+        header: &Header,
+        carries_templates: impl FnOnce() -> bool,
+        now_ns: u64,
+    ) -> Result<Found, Refusal> {
+        let address = peer.ip();
+        let rule = self.rules.find(listener, address, header.observation_domain);
+        let key = (self.rules.tenant(listener, rule), address);
+        let policy = self.rules.session(rule, header.version);
+        let mut carries_templates = Some(carries_templates);
+        // An entry may be forgotten between finding it and looking into it; once is bad luck already.
+        for _ in 0..8 {
+            let known = lock(self.shard(key)).get(&key).cloned();
+            let entry = match known {
+                Some(entry) => entry,
+                None => self.admit(key, rule, now_ns)?,
+            };
+            let mut domains = lock(&entry.domains);
+            if domains.forgotten {
+                continue;
+            }
+            let carries = || carries_templates.take().is_some_and(|ask| ask());
+            let state = domains.state(rule, &self.rules, key, &self.budget);
+            let made = domains.find_or_make(header, peer.port(), policy, state, carries, now_ns);
+            if made.port_domain_made {
+                entry.port_domains.fetch_add(1, Ordering::AcqRel);
+            }
+            let port_domains = made.provisional.then(|| entry.port_domains.load(Ordering::Acquire));
+            drop(domains);
+            if let Some(parked) = made.evicted {
+                self.books.evictions.add(1);
+                self.count_retired(parked);
+            }
+            return Ok(Found { domain: made.domain, exporter: entry, port_domains });
+        }
+        Err(Refusal::ExporterLimit)
+    }
+
+    fn shard(&self, key: Key) -> &Mutex<FxHashMap<Key, Arc<ExporterEntry>>> {
+        // The high bits: the map inside uses the low ones.
+        &self.shards[(FxBuildHasher.hash_one(key) >> 48) as usize % SHARDS]
+    }
+
+    /// Makes an entry for `key`, in the pool where it belongs.
+    fn admit(&self, key: Key, rule: RuleIndex, now_ns: u64) -> Result<Arc<ExporterEntry>, Refusal> {
+        let mut unknown = lock(&self.unknown);
+        if let Some(entry) = lock(self.shard(key)).get(&key) {
+            return Ok(Arc::clone(entry));
+        }
+        let known = self.rules.names_one(rule) && self.room_for_known(now_ns);
+        if !known && unknown.len() >= EXPORTERS_UNKNOWN_MAX {
+            self.evict_unknown(&mut unknown, now_ns)?;
+        }
+        let entry = Arc::new(ExporterEntry {
+            key,
+            first_seen_ns: now_ns,
+            last_seen_ns: AtomicU64::new(now_ns),
+            datagrams: AtomicU64::new(0),
+            octets: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            known: AtomicBool::new(known),
+            announced: AtomicBool::new(false),
+            template_announced: AtomicBool::new(false),
+            port_domains: AtomicU32::new(0),
+            domains: Mutex::default(),
+        });
+        if known {
+            self.known.fetch_add(1, Ordering::AcqRel);
+        } else {
+            unknown.push(Arc::clone(&entry));
+        }
+        lock(self.shard(key)).insert(key, Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    /// Forgets the unknown exporter that was not seen for longest, unless all are recent.
+    fn evict_unknown(&self, unknown: &mut Vec<Arc<ExporterEntry>>, now_ns: u64) -> Result<(), Refusal> {
+        if now_ns < self.next_search_ns.load(Ordering::Acquire) {
+            return Err(Refusal::ExporterLimit);
+        }
+        let oldest = unknown.iter().enumerate().min_by_key(|(_, e)| e.last_seen_ns.load(Ordering::Acquire));
+        let old_enough = |e: &ExporterEntry| e.silent_for(now_ns) >= EXPORTER_HOLD_MS * 1_000_000;
+        match oldest {
+            Some((at, entry)) if old_enough(entry) => {
+                let entry = unknown.swap_remove(at);
+                self.forget(&entry);
+                self.books.evictions.add(1);
+                Ok(())
+            }
+            _ => {
+                self.next_search_ns.store(now_ns.saturating_add(SEARCH_PAUSE_NS), Ordering::Release);
+                Err(Refusal::ExporterLimit)
+            }
+        }
+    }
+
+    /// True if one more known exporter fits. A full pool makes room by forgetting the idle one that
+    /// was not seen for longest; an active one never goes. The caller holds the pool's lock.
+    fn room_for_known(&self, now_ns: u64) -> bool {
+        if self.known.load(Ordering::Acquire) < EXPORTERS_MAX {
+            return true;
+        }
+        if now_ns < self.next_known_search_ns.load(Ordering::Acquire) {
+            return false;
+        }
+        // 16,384 entries take a fraction of a millisecond: not more than once in a second.
+        self.next_known_search_ns.store(now_ns.saturating_add(SECOND_NS), Ordering::Release);
+        let mut idle: Vec<Arc<ExporterEntry>> = Vec::new();
+        for shard in &self.shards {
+            let idle_here =
+                |e: &&Arc<ExporterEntry>| e.is_known() && e.silent_for(now_ns) > EXPORTER_IDLE_S * SECOND_NS;
+            idle.extend(lock(shard).values().filter(idle_here).cloned());
+        }
+        idle.sort_by_key(|e| e.last_seen_ns.load(Ordering::Acquire));
+        // Room for more than one, so that the next newcomers need no search.
+        for entry in idle.iter().take(EXPORTERS_MAX / 64) {
+            self.known.fetch_sub(1, Ordering::AcqRel);
+            self.forget(entry);
+            self.books.evictions.add(1);
+        }
+        self.known.load(Ordering::Acquire) < EXPORTERS_MAX
+    }
+
+    /// Takes `entry` out of the map and empties it; the caller holds the pool's lock and keeps its counts.
+    fn forget(&self, entry: &Arc<ExporterEntry>) {
+        let mut shard = lock(self.shard(entry.key));
+        if shard.get(&entry.key).is_some_and(|e| Arc::ptr_eq(e, entry)) {
+            shard.remove(&entry.key);
+        }
+        drop(shard);
+        let parked = lock(&entry.domains).forget_all();
+        self.count_retired(parked);
+    }
+
+    /// Sets that went with their domain.
+    fn count_retired(&self, parked: ParkedCounts) {
+        let sets = u64::from(parked.sets);
+        if sets != 0 || parked.octets != 0 {
+            self.books.sets_parked.sub(sets);
+            self.books.parked_bytes.sub(parked.octets);
+            self.books.sets_dropped[SetDropKind::Retired as usize].add(sets);
+        }
+    }
+
+    /// Adds what a worker counted; the first decoded set makes the exporter known.
+    pub(super) fn count(&self, entry: &Arc<ExporterEntry>, counts: &ExporterCounts) {
+        let add = |to: &AtomicU64, n: u64| {
+            if n != 0 {
+                to.fetch_add(n, Ordering::AcqRel);
+            }
+        };
+        add(&entry.datagrams, counts.datagrams);
+        add(&entry.octets, counts.octets);
+        add(&entry.records, counts.records);
+        add(&entry.rejected, counts.rejected);
+        entry.last_seen_ns.fetch_max(counts.last_seen_ns, Ordering::AcqRel);
+        if counts.sets_used != 0 && !entry.is_known() {
+            self.promote(entry, counts.last_seen_ns);
+        }
+    }
+
+    #[cold]
+    fn promote(&self, entry: &Arc<ExporterEntry>, now_ns: u64) {
+        let mut unknown = lock(&self.unknown);
+        let at = unknown.iter().position(|e| Arc::ptr_eq(e, entry));
+        // Not there: forgotten meanwhile, or another worker was first.
+        if let Some(at) = at
+            && self.room_for_known(now_ns)
+        {
+            unknown.swap_remove(at);
+            entry.known.store(true, Ordering::Release);
+            self.known.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Forgets one domain whose state a panic may have left half done.
+    pub(super) fn retire(&self, entry: &ExporterEntry, domain: &Arc<Domain>) {
+        let parked = lock(&entry.domains).retire(domain);
+        self.count_retired(parked);
+    }
+
+    /// Once a second: drops sets that waited too long, forgets who is silent, and sets the levels
+    /// `exporters{state}` in `books`.
+    pub fn maintain(&self, now_ns: u64, books: &Books) {
+        let (mut active, mut idle, mut unknown) = (0, 0, 0);
+        let mut expired = ParkedCounts::default();
+        let mut silent = Vec::new();
+        let mut entries = Vec::new();
+        for shard in &self.shards {
+            // Copied out, so that a worker with a new exporter never waits for the whole shard.
+            entries.extend(lock(shard).values().cloned());
+            for entry in entries.drain(..) {
+                let silence = entry.silent_for(now_ns);
+                let is_idle = silence > EXPORTER_IDLE_S * SECOND_NS;
+                match (entry.is_known(), is_idle) {
+                    (true, false) => active += 1,
+                    (true, true) => idle += 1,
+                    (false, _) => unknown += 1,
+                }
+                if silence > EXPORTER_FORGET_S * SECOND_NS || (is_idle && !entry.is_known()) {
+                    silent.push(entry);
+                    continue;
+                }
+                let mut domains = lock(&entry.domains);
+                domains.expire_parked(now_ns, &mut expired);
+                let parked = domains.forget_silent(now_ns, EXPORTER_FORGET_S * SECOND_NS);
+                drop(domains);
+                self.count_retired(parked);
+            }
+        }
+        books.sets_parked.sub(u64::from(expired.sets));
+        books.parked_bytes.sub(expired.octets);
+        books.sets_dropped[SetDropKind::ParkExpired as usize].add(u64::from(expired.sets));
+        self.forget_silent(&silent, now_ns);
+        books.exporters_active.set(active);
+        books.exporters_idle.set(idle);
+        books.exporters_unknown.set(unknown);
+    }
+
+    fn forget_silent(&self, silent: &[Arc<ExporterEntry>], now_ns: u64) {
+        if silent.is_empty() {
+            return;
+        }
+        let mut unknown = lock(&self.unknown);
+        for entry in silent {
+            // It may have spoken, or been forgotten, since it was looked at.
+            let present = lock(self.shard(entry.key)).get(&entry.key).is_some_and(|e| Arc::ptr_eq(e, entry));
+            if !present || entry.silent_for(now_ns) <= EXPORTER_IDLE_S * SECOND_NS {
+                continue;
+            }
+            if entry.is_known() {
+                self.known.fetch_sub(1, Ordering::AcqRel);
+            } else {
+                unknown.retain(|e| !Arc::ptr_eq(e, entry));
+            }
+            self.forget(entry);
+        }
+    }
+
+    /// A picture of all exporters, sorted by address, then tenant.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<ExporterStatus> {
+        let mut entries: Vec<Arc<ExporterEntry>> = Vec::new();
+        for shard in &self.shards {
+            entries.extend(lock(shard).values().cloned());
+        }
+        let mut rows: Vec<ExporterStatus> = entries.iter().map(|e| self.status(e)).collect();
+        rows.sort_by(|a, b| (a.address, &a.tenant).cmp(&(b.address, &b.tenant)));
+        rows
+    }
+
+    fn status(&self, entry: &ExporterEntry) -> ExporterStatus {
+        let read = |from: &AtomicU64| from.load(Ordering::Acquire);
+        let (exporter, domains) = {
+            let inner = lock(&entry.domains);
+            (inner.exporter(), inner.all())
+        };
+        let exporter = exporter.unwrap_or_else(|| Arc::new(self.rules.exporter(None, entry.key.0, entry.key.1)));
+        let mut domains: Vec<DomainStatus> = domains.iter().map(|d| d.status()).collect();
+        domains.sort_by_key(|d| (d.key.version, d.key.observation_domain));
+        ExporterStatus {
+            tenant: Arc::clone(&exporter.tenant),
+            address: exporter.address,
+            name: exporter.name.as_deref().map(str::to_owned),
+            switch_id: exporter.switch_id.to_string(),
+            known: entry.is_known(),
+            first_seen_ns: entry.first_seen_ns,
+            last_seen_ns: read(&entry.last_seen_ns),
+            datagrams: read(&entry.datagrams),
+            octets: read(&entry.octets),
+            records: read(&entry.records),
+            rejected: read(&entry.rejected),
+            domains,
+        }
+    }
+
+    /// How many exporters there are, known and unknown.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.load(Ordering::Acquire) + lock(&self.unknown).len()
+    }
+
+    /// True if nobody has sent anything yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl ExporterEntry {
+    fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
+    fn silent_for(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.last_seen_ns.load(Ordering::Acquire))
+    }
+
+    /// Source address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.key.1
+    }
+}
+
+#[cfg(test)]
+#[path = "exporters_tests.rs"]
+mod tests;

@@ -1,0 +1,214 @@
+use std::collections::HashSet;
+
+use super::*;
+use crate::collect::tests::{metrics, rule, settings};
+use crate::collect::{CollectSettings, ExporterRule};
+use crate::decode::{Session, SessionPolicy};
+use crate::flow::Version;
+use crate::limits::DOMAINS_PER_EXPORTER_MAX;
+
+const HOLD: u64 = EXPORTER_HOLD_MS * 1_000_000;
+
+fn table(settings: &CollectSettings) -> (ExporterTable, Books) {
+    let books = metrics(settings.listeners.len(), settings.workers).books.clone();
+    (ExporterTable::new(settings, books.clone()).expect("table"), books)
+}
+
+fn header(version: Version, observation_domain: u32) -> Header {
+    Header { version, observation_domain, sequence: 0, export_ms: 0, sys_uptime_ms: 0, count_or_length: 0, sampling: 0 }
+}
+
+fn peer(host: u32, port: u16) -> SocketAddr {
+    SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + host), port))
+}
+
+/// A look-up of a v5 datagram from `host`.
+fn seen(table: &ExporterTable, host: u32, now: u64) -> Result<Found, Refusal> {
+    table.find(0, peer(host, 1), &header(Version::V5, 0), || false, now)
+}
+
+fn decoded(now: u64) -> ExporterCounts {
+    ExporterCounts { datagrams: 1, sets_used: 1, last_seen_ns: now, ..ExporterCounts::default() }
+}
+
+#[test]
+fn a_flood_of_forged_addresses_neither_grows_the_table_nor_pushes_out_the_known() {
+    let (table, books) = table(&settings(1, 1));
+    let known = seen(&table, 1, 0).expect("room");
+    table.count(&known.exporter, &decoded(0));
+    let mut refused = 0;
+    let mut now = 0;
+    for host in 2..20_000 {
+        now = u64::from(host) * 100_000;
+        refused += u32::from(seen(&table, host, now).is_err());
+        assert!(table.len() <= 1 + EXPORTERS_UNKNOWN_MAX);
+    }
+    assert!(refused > 0, "within the hold time newcomers wait");
+    assert!(books.evictions.value() > 0, "after it the oldest go");
+    assert!(!known.domain.retired.load(Ordering::Acquire));
+    let again = seen(&table, 1, now).expect("known");
+    assert!(Arc::ptr_eq(&again.domain, &known.domain));
+    table.maintain(now, &books);
+    assert_eq!(books.exporters_active.value(), 1);
+    assert_eq!(books.exporters_unknown.value(), EXPORTERS_UNKNOWN_MAX as u64);
+}
+
+#[test]
+fn the_unknown_exporter_not_seen_for_longest_makes_room() {
+    let (table, _) = table(&settings(1, 1));
+    let entries: Vec<Found> = (0..EXPORTERS_UNKNOWN_MAX)
+        .map(|h| seen(&table, u32::try_from(h).expect("few"), h as u64).expect("room"))
+        .collect();
+    assert_eq!(seen(&table, 5_000, 10).err(), Some(Refusal::ExporterLimit), "all are recent");
+    // Host 0 is the oldest, but has spoken since.
+    let now = 2 * HOLD;
+    table.count(&entries[0].exporter, &ExporterCounts { last_seen_ns: now, ..ExporterCounts::default() });
+    seen(&table, 5_000, now).expect("room for one");
+    assert!(!entries[0].domain.retired.load(Ordering::Acquire));
+    assert!(entries[1].domain.retired.load(Ordering::Acquire));
+    assert!(!entries[2].domain.retired.load(Ordering::Acquire));
+    assert_eq!(table.len(), EXPORTERS_UNKNOWN_MAX);
+}
+
+#[test]
+fn a_rule_for_one_address_makes_it_known_from_the_start() {
+    let mut s = settings(1, 1);
+    s.rules = vec![ExporterRule { name: Some("core".into()), ..rule("10.0.19.136", 32) }];
+    let (table, books) = table(&s);
+    for host in 0..EXPORTERS_UNKNOWN_MAX {
+        seen(&table, u32::try_from(host).expect("few"), 0).expect("room");
+    }
+    assert!(seen(&table, 6_000, 0).is_err());
+    seen(&table, 5_000, 0).expect("10.0.19.136 has a place of its own");
+    table.maintain(0, &books);
+    assert_eq!(books.exporters_active.value(), 1);
+    let row = table.snapshot().into_iter().find(|e| e.known).expect("row");
+    assert_eq!((row.name.as_deref(), row.switch_id.as_str()), (Some("core"), "10.0.19.136"));
+}
+
+#[test]
+fn under_port_only_templates_make_a_domain_of_the_port() {
+    let (table, _) = table(&settings(1, 1));
+    let find = |port, carries| table.find(0, peer(1, port), &header(Version::Ipfix, 7), || carries, 0).expect("room");
+    let data = find(1_000, false);
+    assert_eq!(data.domain.key.session, Session::Any);
+    assert_eq!(data.port_domains, Some(0), "it may get one of its own");
+    let own = find(1_000, true);
+    assert_eq!(own.domain.key.session, Session::Port(1_000));
+    assert_eq!(own.port_domains, None);
+    let fallback = own.domain.fallback.as_ref().expect("fallback");
+    assert!(Arc::ptr_eq(fallback, &data.domain));
+    // From now on its data goes there, while other ports stay with the address.
+    assert!(Arc::ptr_eq(&find(1_000, false).domain, &own.domain));
+    let other = find(1_001, false);
+    assert!(Arc::ptr_eq(&other.domain, &data.domain));
+    assert_eq!(other.port_domains, Some(1), "caches can see that something changed");
+}
+
+#[test]
+fn policy_any_and_other_versions_share_all_ports() {
+    let mut s = settings(1, 1);
+    s.rules = vec![ExporterRule { session: Some(SessionPolicy::Any), ..rule("10.0.0.2", 32) }];
+    let (table, _) = table(&s);
+    for (host, version) in [(1, Version::V9), (2, Version::Ipfix)] {
+        let find = |port| table.find(0, peer(host, port), &header(version, 7), || true, 0).expect("room");
+        let first = find(1);
+        assert_eq!((first.domain.key.session, first.port_domains), (Session::Any, None));
+        assert!(Arc::ptr_eq(&first.domain, &find(2).domain));
+    }
+}
+
+#[test]
+fn domains_of_one_exporter_are_bounded_and_the_oldest_goes() {
+    let (table, books) = table(&settings(1, 1));
+    let find = |domain: u32| {
+        table.find(0, peer(1, 1), &header(Version::V9, domain), || false, u64::from(domain)).expect("room")
+    };
+    let max = u32::try_from(DOMAINS_PER_EXPORTER_MAX).expect("few");
+    let domains: Vec<Arc<Domain>> = (0..max).map(|d| find(d).domain).collect();
+    domains[0].last_seen_ns.store(u64::MAX, Ordering::Release);
+    find(max);
+    assert!(!domains[0].retired.load(Ordering::Acquire));
+    assert!(domains[1].retired.load(Ordering::Acquire));
+    assert_eq!(table.snapshot()[0].domains.len(), DOMAINS_PER_EXPORTER_MAX);
+    assert_eq!(books.evictions.value(), 1);
+    // Others do not feel it.
+    assert!(
+        !table
+            .find(0, peer(2, 1), &header(Version::V9, 0), || false, 0)
+            .expect("room")
+            .domain
+            .retired
+            .load(Ordering::Acquire)
+    );
+}
+
+#[test]
+fn a_flood_of_ports_never_takes_the_domain_they_fall_back_to() {
+    let (table, _) = table(&settings(1, 1));
+    let find =
+        |port: u16| table.find(0, peer(1, port), &header(Version::Ipfix, 7), || true, u64::from(port)).expect("room");
+    let fallback = find(1).domain.fallback.clone().expect("fallback");
+    for port in 2..2_000 {
+        assert!(Arc::ptr_eq(find(port).domain.fallback.as_ref().expect("fallback"), &fallback));
+    }
+    assert!(!fallback.retired.load(Ordering::Acquire));
+    assert!(table.snapshot()[0].domains.len() <= DOMAINS_PER_EXPORTER_MAX);
+}
+
+#[test]
+fn retiring_a_fallback_takes_the_ports_that_use_it() {
+    let (table, _) = table(&settings(1, 1));
+    let found = table.find(0, peer(1, 9), &header(Version::Ipfix, 7), || true, 0).expect("room");
+    let fallback = found.domain.fallback.clone().expect("fallback");
+    table.retire(&found.exporter, &fallback);
+    assert!(fallback.retired.load(Ordering::Acquire) && found.domain.retired.load(Ordering::Acquire));
+    assert!(table.snapshot()[0].domains.is_empty());
+}
+
+#[test]
+fn silence_makes_idle_and_then_forgets() {
+    let (table, books) = table(&settings(1, 1));
+    let (known, unknown) = (seen(&table, 1, 0).expect("room"), seen(&table, 2, 0).expect("room"));
+    table.count(&known.exporter, &decoded(0));
+    table.maintain(1, &books);
+    let levels = || (books.exporters_active.value(), books.exporters_idle.value(), books.exporters_unknown.value());
+    assert_eq!(levels(), (1, 0, 1));
+    table.maintain((EXPORTER_IDLE_S + 1) * SECOND_NS, &books);
+    assert!(unknown.domain.retired.load(Ordering::Acquire) && !known.domain.retired.load(Ordering::Acquire));
+    assert_eq!(table.len(), 1);
+    table.maintain((EXPORTER_FORGET_S + 1) * SECOND_NS, &books);
+    assert!(known.domain.retired.load(Ordering::Acquire) && table.is_empty());
+    table.maintain((EXPORTER_FORGET_S + 2) * SECOND_NS, &books);
+    assert_eq!(levels(), (0, 0, 0));
+    assert_eq!(books.evictions.value(), 0, "forgetting the silent makes no room for anybody");
+}
+
+#[test]
+fn tenants_keep_equal_addresses_apart_and_the_snapshot_is_sorted() {
+    let mut s = settings(2, 1);
+    s.listeners[1].tenant = "blue".into();
+    let (table, _) = table(&s);
+    for (listener, host) in [(1, 9), (0, 9), (0, 3)] {
+        table.lookup(listener, peer(host, 1), &header(Version::V5, 0), || false, 5).expect("room");
+    }
+    let rows: Vec<(String, String)> =
+        table.snapshot().iter().map(|e| (e.address.to_string(), e.tenant.to_string())).collect();
+    let expected = [("10.0.0.3", ""), ("10.0.0.9", ""), ("10.0.0.9", "blue")];
+    assert_eq!(rows, expected.map(|(a, t)| (a.to_owned(), t.to_owned())));
+}
+
+#[test]
+fn threads_that_race_for_one_exporter_get_one_domain() {
+    let (table, _) = table(&settings(1, 1));
+    let domains: Vec<Vec<Arc<Domain>>> = std::thread::scope(|scope| {
+        let look = || (0..500).map(|host| seen(&table, host, 0).expect("room").domain).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(look)).collect();
+        threads.into_iter().map(|t| t.join().expect("thread")).collect()
+    });
+    for host in 0..500 {
+        let distinct: HashSet<_> = domains.iter().map(|d| Arc::as_ptr(&d[host])).collect();
+        assert_eq!(distinct.len(), 1);
+    }
+    assert_eq!(table.len(), 500);
+}

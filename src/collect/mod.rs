@@ -1,9 +1,52 @@
 //! Wire bytes -> Datagram: worker threads with their own sockets. No tokio.
+//!
+//! [`Collector::bind`] opens everything that can fail for the operator: ports, buffers, rules, cores.
+//! [`Collector::start`] lets the workers run; each decodes what it receives and hands full batches to
+//! the queue through [`HandOver`]. [`Workers::drain`] leaves the ports without loss and ends them.
+
+mod admit;
+mod cache;
+mod collector;
+mod cores;
+mod counts;
+mod domains;
+mod exporters;
+mod notices;
+mod pipeline;
+mod ports;
+mod rules;
+mod socket;
+mod steer;
+mod sys;
+mod worker;
+
+pub use admit::Refusal;
+pub use collector::{Collector, DrainReport, Workers};
+pub use exporters::{ExporterStatus, ExporterTable};
+pub use pipeline::decoding_now;
+pub use socket::{CollectError, LeavingSocket, ObtainedBuffer};
+pub use steer::validate as validate_steering;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::decode::{DecodeSettings, SessionPolicy};
+use crate::flow::FlowBatch;
+
+/// Where a worker's full batches go: the queue's sender. Never blocks.
+pub trait HandOver: Send {
+    /// An empty batch to begin with.
+    fn first_batch(&self) -> Box<FlowBatch>;
+
+    /// Takes the records of `batch` and leaves an empty one in its place. What cannot be taken is
+    /// dropped and counted by the callee.
+    fn hand_over(&self, batch: &mut Box<FlowBatch>);
+
+    /// Records that a batch aims at.
+    fn batch_records(&self) -> usize {
+        crate::limits::FLOW_BATCH_RECORDS
+    }
+}
 
 /// One UDP port that is listened on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,3 +144,6 @@ pub struct CollectSettings {
     /// After this time without any datagram one line says what to check.
     pub silence_hint: Duration,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! What a worker counts between two publications: plain integers, added to the books in one go.
+
+use std::net::SocketAddr;
+
+use super::admit::Refusal;
+use crate::decode::{DecodeError, DecodeErrorKind, Outcome, SetDropKind};
+use crate::flow::Version;
+use crate::metrics::{Books, REFUSE_REASONS, Tally};
+
+/// Counts since the last publication.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    processed: u64,
+    trailing: u64,
+    refused: [u64; REFUSE_REASONS.len()],
+    rejected: [u64; DecodeErrorKind::ALL.len()],
+    /// The last rejected datagram of each kind, for a log line.
+    pub last_rejected: [Option<(SocketAddr, DecodeError)>; DecodeErrorKind::ALL.len()],
+    sets_seen: u64,
+    sets_decoded: u64,
+    sets_options: u64,
+    sets_templates: u64,
+    sets_parked: u64,
+    octets_parked: u64,
+    sets_unparked: u64,
+    octets_unparked: u64,
+    sets_dropped: [u64; SetDropKind::ALL.len()],
+    records: [u64; Version::ALL.len()],
+    sampling_unknown: u64,
+    options_records: u64,
+    templates_learned: u64,
+    templates_rejected: u64,
+    missing: [u64; Version::ALL.len()],
+}
+
+impl Counts {
+    /// A datagram that admission refused.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.refused[refusal.index()] += 1;
+    }
+
+    /// A datagram of which nothing was used.
+    pub fn reject(&mut self, peer: SocketAddr, error: DecodeError) {
+        self.rejected[error.kind as usize] += 1;
+        self.last_rejected[error.kind as usize] = Some((peer, error));
+    }
+
+    /// A datagram of which something was used; `records` of them were appended.
+    pub fn process(&mut self, version: Version, outcome: &Outcome, records: u64) {
+        self.processed += 1;
+        self.trailing += u64::from(outcome.trailing_octets);
+        self.sets_seen += u64::from(outcome.sets_seen);
+        self.sets_decoded += u64::from(outcome.sets_decoded);
+        self.sets_options += u64::from(outcome.sets_options);
+        self.sets_templates += u64::from(outcome.sets_templates);
+        self.sets_parked += u64::from(outcome.sets_parked);
+        self.octets_parked += outcome.octets_parked;
+        self.sets_unparked += u64::from(outcome.sets_unparked);
+        self.octets_unparked += outcome.octets_unparked;
+        for (sum, n) in self.sets_dropped.iter_mut().zip(outcome.sets_dropped) {
+            *sum += u64::from(n);
+        }
+        self.records[version.index()] += records;
+        self.sampling_unknown += u64::from(outcome.sampling_unknown);
+        self.options_records += u64::from(outcome.options_records);
+        self.templates_learned += u64::from(outcome.templates_learned);
+        self.templates_rejected += u64::from(outcome.templates_rejected);
+    }
+
+    /// Units missing by sequence.
+    pub fn miss(&mut self, version: Version, units: u64) {
+        self.missing[version.index()] += units;
+    }
+
+    /// Refused datagrams, by reason.
+    pub fn refusals(&self) -> u64 {
+        self.refused.iter().sum()
+    }
+
+    /// Rejected datagrams of `kind`.
+    pub fn rejections(&self, kind: DecodeErrorKind) -> u64 {
+        self.rejected[kind as usize]
+    }
+
+    /// Adds everything to the books and begins anew. Upstream counters come first, because readers
+    /// read downstream first: so nothing is seen to leave before it came. What leaves the waiting
+    /// room is taken off before it shows as decoded or dropped.
+    pub fn publish(&mut self, books: &Books) {
+        let all = |to: &[Tally], from: &[u64]| to.iter().zip(from).for_each(|(tally, n)| tally.add(*n));
+        let take = |from: &Tally, n: u64| {
+            if n != 0 {
+                from.sub(n);
+            }
+        };
+        all(&books.refused, &self.refused);
+        all(&books.rejected, &self.rejected);
+        books.processed.add(self.processed);
+        books.trailing.add(self.trailing);
+        books.sets_seen.add(self.sets_seen);
+        take(&books.sets_parked, self.sets_unparked);
+        take(&books.parked_bytes, self.octets_unparked);
+        books.sets_parked.add(self.sets_parked);
+        books.parked_bytes.add(self.octets_parked);
+        books.sets_decoded.add(self.sets_decoded);
+        books.sets_options.add(self.sets_options);
+        books.sets_templates.add(self.sets_templates);
+        all(&books.sets_dropped, &self.sets_dropped);
+        all(&books.decoded, &self.records);
+        books.sampling_unknown.add(self.sampling_unknown);
+        books.options_records.add(self.options_records);
+        books.templates_learned.add(self.templates_learned);
+        books.templates_rejected.add(self.templates_rejected);
+        all(&books.missing, &self.missing);
+        *self = Self::default();
+    }
+}

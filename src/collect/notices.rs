@@ -1,0 +1,171 @@
+//! Log lines of the workers: few, whatever comes in.
+//!
+//! Rejected and refused datagrams: once a minute per reason with how many there were. New exporters
+//! and their first templates: NOTICES_PER_MINUTE together. All workers share one of these; nothing in
+//! here is called per datagram but for the first of an exporter. Time is the App's monotonic clock.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::exporters::{ExporterEntry, lock};
+use crate::decode::{DecodeError, DecodeErrorKind};
+use crate::flow::Version;
+use crate::limits::{LOGGED_OCTETS_MAX, NOTICES_PER_MINUTE};
+
+const MINUTE_NS: u64 = 60_000_000_000;
+
+/// One kind of line: at once the first time, then at most once a minute.
+#[derive(Debug, Default)]
+struct Throttle {
+    next_ns: AtomicU64,
+    count: AtomicU64,
+}
+
+impl Throttle {
+    /// Adds `n`; gives the number since the last line if it is time for one.
+    fn note(&self, now_ns: u64, n: u64) -> Option<u64> {
+        self.count.fetch_add(n, Ordering::AcqRel);
+        let next = self.next_ns.load(Ordering::Acquire);
+        let mine = now_ns >= next
+            && self.next_ns.compare_exchange(next, now_ns + MINUTE_NS, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        mine.then(|| self.count.swap(0, Ordering::AcqRel))
+    }
+}
+
+/// Lines left in the current minute.
+#[derive(Debug, Default)]
+struct Budget {
+    until_ns: u64,
+    used: u32,
+    swallowed: u64,
+}
+
+/// The lines of all workers.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    rejected: [Throttle; DecodeErrorKind::ALL.len()],
+    refused: Throttle,
+    panics: Throttle,
+    socket_errors: Throttle,
+    budget: Mutex<Budget>,
+}
+
+impl Notices {
+    /// True if there is a line left; says once a minute how many there were not.
+    fn may_tell(&self, now_ns: u64) -> bool {
+        let mut budget = lock(&self.budget);
+        if now_ns >= budget.until_ns {
+            if budget.swallowed != 0 {
+                tracing::info!(
+                    lines = budget.swallowed,
+                    "more exporters and templates were new; their lines are left out"
+                );
+            }
+            *budget = Budget { until_ns: now_ns + MINUTE_NS, used: 0, swallowed: 0 };
+        }
+        let left = budget.used < NOTICES_PER_MINUTE;
+        if left {
+            budget.used += 1;
+        } else {
+            budget.swallowed += 1;
+        }
+        left
+    }
+
+    /// An exporter's first datagram.
+    pub fn exporter(&self, now_ns: u64, entry: &ExporterEntry, listener: &str, version: Version) {
+        if !entry.announced.swap(true, Ordering::AcqRel) && self.may_tell(now_ns) {
+            let exporter = entry.address();
+            tracing::info!(%exporter, listener, version = version.label(), "first datagram of an exporter");
+        }
+    }
+
+    /// An exporter's first template.
+    pub fn template(&self, now_ns: u64, entry: &ExporterEntry, version: Version) {
+        if !entry.template_announced.swap(true, Ordering::AcqRel) && self.may_tell(now_ns) {
+            let exporter = entry.address();
+            tracing::info!(%exporter, version = version.label(), "first template of an exporter");
+        }
+    }
+
+    /// `count` datagrams were rejected, the last of them `peer`'s.
+    pub fn rejected(&self, now_ns: u64, count: u64, last: Option<(SocketAddr, DecodeError)>) {
+        let Some((peer, error)) = last else { return };
+        if let Some(datagrams) = self.rejected[error.kind as usize].note(now_ns, count) {
+            let (reason, octet) = (error.kind.label(), error.offset);
+            tracing::warn!(datagrams, reason, last_peer = %peer, octet, "datagrams rejected since the last such line");
+        }
+    }
+
+    /// `count` datagrams were refused.
+    pub fn refused(&self, now_ns: u64, count: u64) {
+        if let Some(datagrams) = self.refused.note(now_ns, count) {
+            tracing::warn!(
+                datagrams,
+                reason = "exporter_limit",
+                "datagrams refused since the last such line: too many new source addresses at once, which may be forged; \
+                 name true exporters in [[exporter]] rules or filter by source before this host"
+            );
+        }
+    }
+
+    /// The decoder panicked over a datagram.
+    pub fn panicked(&self, now_ns: u64, peer: SocketAddr, message: &str, octets: &[u8]) {
+        if let Some(times) = self.panics.note(now_ns, 1) {
+            let shown = hex(&octets[..octets.len().min(LOGGED_OCTETS_MAX)]);
+            tracing::error!(
+                times,
+                %peer,
+                message = %message.escape_debug(),
+                length = octets.len(),
+                octets = %shown,
+                "the decoder failed on a datagram; it was rejected and its domain forgotten: please report this line"
+            );
+        }
+    }
+
+    /// Reading a socket failed.
+    pub fn socket_error(&self, now_ns: u64, listener: &str, error: &std::io::Error) {
+        if let Some(times) = self.socket_errors.note(now_ns, 1) {
+            tracing::warn!(times, listener, %error, "reading a socket failed");
+        }
+    }
+}
+
+fn hex(octets: &[u8]) -> String {
+    use std::fmt::Write;
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttle_speaks_at_once_and_then_once_a_minute_with_the_sum() {
+        let throttle = Throttle::default();
+        assert_eq!(throttle.note(5, 3), Some(3));
+        assert_eq!(throttle.note(6, 2), None);
+        assert_eq!(throttle.note(4 + MINUTE_NS, 2), None);
+        assert_eq!(throttle.note(5 + MINUTE_NS, 1), Some(5));
+    }
+
+    #[test]
+    fn new_exporters_share_a_bounded_number_of_lines() {
+        let notices = Notices::default();
+        let told = (0..1_000).filter(|_| notices.may_tell(7)).count();
+        assert_eq!(told, NOTICES_PER_MINUTE as usize);
+        assert_eq!(lock(&notices.budget).swallowed, 1_000 - u64::from(NOTICES_PER_MINUTE));
+        assert!(notices.may_tell(7 + MINUTE_NS));
+    }
+
+    #[test]
+    fn octets_are_shown_as_hex() {
+        assert_eq!(hex(&[0, 5, 0xff]), "0005ff");
+    }
+}

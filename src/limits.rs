@@ -185,6 +185,21 @@ pub const HEARTBEAT_STALE_S: u64 = 10;
 /// A repeating condition is told once in this time, seconds.
 pub const REPEAT_S: u64 = 60;
 
+// ---- tools -------------------------------------------------------------------------------------
+
+/// Buffer of a capture reader: a frame ends at 256 KiB (the largest snap length of libpcap).
+pub const CAPTURE_BUFFER_OCTETS: usize = 512 * KIB as usize;
+/// Largest block of a capture file: pcapng's name and secret blocks are larger than frames.
+pub const CAPTURE_BLOCK_OCTETS_MAX: usize = 16 * MIB as usize;
+/// Interfaces of one section of a pcapng file.
+pub const CAPTURE_INTERFACES_MAX: usize = 4_096;
+/// Sockets that `replay` opens: one for each original address and port; further ones share.
+pub const REPLAY_SOCKETS_MAX: usize = 512;
+/// Exporters that `generate` plays: each has a socket and a source address of its own.
+pub const GENERATE_EXPORTERS_MAX: usize = 4_096;
+/// UDP payload of a synthetic datagram: fits an Ethernet frame over IPv6 with room for tags.
+pub const SYNTHETIC_DATAGRAM_OCTETS_MAX: usize = 1_400;
+
 // ---- relations ---------------------------------------------------------------------------------
 
 const _: () = assert!(ROWS_PER_MESSAGE_MAX <= FLOW_BATCH_RECORDS_MAX);

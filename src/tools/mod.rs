@@ -1,1 +1,6 @@
+//! Commands that reuse the path: what users and tests feed the collector with and look at it through.
+//!
+//! `decode` and `replay` read captures, `generate` and `demo` make flows of their own. They may
+//! import anything; nothing but main imports them.
 
+pub mod capture;

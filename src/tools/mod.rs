@@ -4,3 +4,4 @@
 //! import anything; nothing but main imports them.
 
 pub mod capture;
+pub mod synthetic;

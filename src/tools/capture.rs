@@ -155,6 +155,12 @@ impl Capture {
         }
     }
 
+    /// Name of the file, for messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What was seen so far.
     #[must_use]
     pub const fn counts(&self) -> CaptureCounts {

@@ -4,4 +4,10 @@
 //! import anything; nothing but main imports them.
 
 pub mod capture;
+pub mod decode;
+pub mod generate;
+pub mod replay;
 pub mod synthetic;
+
+mod sender;
+mod stop;

@@ -1,0 +1,117 @@
+//! `decode`: captures -> one flow a line, without a collector.
+//!
+//! Capture files enter, NDJSON leaves (or, with `--summary`, counts per exporter, version, domain and
+//! template); what could not be used is summed up on stderr. Each file is decoded with fresh state by
+//! the collector's own decoder and under its default rules, so that what is seen here is what a
+//! collector would deliver. Data sets wait for their template to the end of the file.
+
+mod offline;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::capture::Capture;
+use crate::cli::{DecodeArgs, Elements};
+use crate::decode::{DecodeSettings, Selection};
+use crate::flow::FlowBatch;
+use crate::sink::encode::ndjson::write_ndjson;
+
+pub use offline::{DomainSummary, ExporterSummary, Offline, Summary};
+
+/// Lines are handed to the kernel in pieces of about so many octets.
+const FLUSH_OCTETS: usize = 64 * 1024;
+/// A set waits for its template as long as the file lasts: 10 years, in nanoseconds.
+const PARK_AGE_NS: u64 = 10 * 366 * 86_400 * 1_000_000_000;
+
+/// The command.
+///
+/// # Errors
+/// Standard output cannot be written to; a reader that went away is no error.
+pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
+    let selection = match args.elements {
+        Elements::Core => Selection::Core,
+        Elements::All => Selection::All,
+    };
+    let mut failed = false;
+    let mut out = io::stdout().lock();
+    for path in &args.files {
+        match one_file(path, selection, args.summary, &mut out) {
+            Ok(whole) => failed |= !whole,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            Err(error) => return Err(error).context("cannot write to standard output"),
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Decodes a file, prints it, and says on stderr what was not used. True if it was read to its end.
+fn one_file(path: &Path, selection: Selection, summary_only: bool, out: &mut impl Write) -> io::Result<bool> {
+    let mut capture = match Capture::open(path) {
+        Ok(capture) => capture,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(false);
+        }
+    };
+    let mut lines = Vec::with_capacity(FLUSH_OCTETS * 2);
+    let summary = decode_capture(&mut capture, selection, |batch| {
+        if summary_only {
+            return Ok(());
+        }
+        for (index, record) in batch.records.iter().enumerate() {
+            write_ndjson(record, batch, index, &mut lines);
+            lines.push(b'\n');
+            if lines.len() >= FLUSH_OCTETS {
+                out.write_all(&lines)?;
+                lines.clear();
+            }
+        }
+        Ok(())
+    })?;
+    if summary_only {
+        write!(lines, "{}: {summary}", capture.name())?;
+    }
+    out.write_all(&lines)?;
+    out.flush()?;
+    for problem in summary.problems() {
+        eprintln!("{}: {problem}", capture.name());
+    }
+    if let Some(damage) = &summary.damage {
+        eprintln!("{damage}");
+    }
+    Ok(summary.damage.is_none())
+}
+
+/// Decodes a capture to its end with fresh state; `flows` gets the flows of each datagram that had
+/// any, in order.
+///
+/// # Errors
+/// Those of `flows`. Damage of the capture stands in the summary.
+pub fn decode_capture(
+    capture: &mut Capture,
+    selection: Selection,
+    mut flows: impl FnMut(&FlowBatch) -> io::Result<()>,
+) -> io::Result<Summary> {
+    let mut offline = Offline::new(DecodeSettings {
+        selection,
+        sampling_default: None,
+        sampling_override: None,
+        park_age_ns: PARK_AGE_NS,
+    });
+    let damage = loop {
+        match capture.next_datagram() {
+            Ok(Some(datagram)) => {
+                let batch = offline.datagram(&datagram);
+                if !batch.is_empty() {
+                    flows(batch)?;
+                }
+            }
+            Ok(None) => break None,
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    Ok(Summary { damage, ..offline.finish(capture.counts()) })
+}

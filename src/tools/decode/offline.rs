@@ -1,0 +1,353 @@
+//! Captured datagrams -> flows, with state of one file: the collector's decoder without its threads.
+//!
+//! Exporters and domains are found by the default rules (protocol.md DEC-3): v5 and v9 share
+//! templates over all ports of an address, IPFIX keeps ports apart and falls back to the address.
+//! Everything is counted, nothing is printed here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::decode::{
+    self, Datagram, DecodeErrorKind, DecodeSettings, Domain, DomainKey, ExporterState, Header, LearnedBudget, Outcome,
+    Session, SetDropKind,
+};
+use crate::flow::{Exporter, FlowBatch, Version};
+use crate::limits::{
+    DOMAINS_PER_EXPORTER_MAX, EXPORTERS_MAX, FLOW_BATCH_RECORDS_MAX, LEARNED_OCTETS, PARKED_OCTETS, SEQUENCE_WINDOW_MIN,
+};
+use crate::tools::capture::{CaptureCounts, CapturedDatagram};
+
+/// Decoder with the state of one file.
+#[derive(Debug)]
+pub struct Offline {
+    settings: DecodeSettings,
+    budget: Arc<LearnedBudget>,
+    exporters: BTreeMap<IpAddr, Peer>,
+    /// Datagrams past the bounds of exporters or domains.
+    over_limit: u64,
+    batch: FlowBatch,
+}
+
+/// An exporter with its domains and counts.
+#[derive(Debug)]
+struct Peer {
+    state: Arc<ExporterState>,
+    domains: HashMap<DomainKey, Arc<Domain>>,
+    summary: ExporterSummary,
+}
+
+/// What became of one exporter's datagrams.
+#[derive(Debug, Clone, Default)]
+pub struct ExporterSummary {
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Of these rejected, in the order of `DecodeErrorKind::ALL`.
+    pub rejected: [u64; DecodeErrorKind::ALL.len()],
+    /// By version and observation domain, whatever the port.
+    pub domains: BTreeMap<(Version, u32), DomainSummary>,
+}
+
+/// What became of the datagrams of one version and observation domain.
+#[derive(Debug, Clone, Default)]
+pub struct DomainSummary {
+    /// Datagrams of which something was used.
+    pub datagrams: u64,
+    /// Flows.
+    pub records: u64,
+    /// Options data records.
+    pub options_records: u64,
+    /// Data sets decoded, options data sets, and sets of templates.
+    pub sets: [u64; 3],
+    /// Sets dropped, in the order of `SetDropKind::ALL`.
+    pub dropped: [u64; SetDropKind::ALL.len()],
+    /// Template records refused.
+    pub templates_rejected: u64,
+    /// Datagrams longer than their header says.
+    pub trailing_octets: u64,
+    /// Units missing by sequence number, in the version's unit.
+    pub missing: u64,
+    /// Flows by template; 0 in v5.
+    pub templates: BTreeMap<u16, u64>,
+    /// Sets that still wait for their template at the end.
+    pub parked: u64,
+}
+
+/// What became of a capture.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// What the file held.
+    pub capture: CaptureCounts,
+    /// By exporter.
+    pub exporters: BTreeMap<IpAddr, ExporterSummary>,
+    /// Datagrams past the bounds of exporters or domains.
+    pub over_limit: u64,
+    /// Where the file broke off, if it did.
+    pub damage: Option<String>,
+}
+
+impl Offline {
+    /// A decoder that has learned nothing yet.
+    #[must_use]
+    pub fn new(settings: DecodeSettings) -> Self {
+        Self {
+            settings,
+            budget: Arc::new(LearnedBudget {
+                parked_octets: AtomicU64::new(0),
+                parked_octets_max: PARKED_OCTETS.default,
+                learned_octets: AtomicU64::new(0),
+                learned_octets_max: LEARNED_OCTETS.default,
+            }),
+            exporters: BTreeMap::new(),
+            over_limit: 0,
+            batch: FlowBatch::with_capacity(FLOW_BATCH_RECORDS_MAX),
+        }
+    }
+
+    /// Decodes one datagram; gives its flows and those of waiting sets that it brought the template of.
+    pub fn datagram(&mut self, captured: &CapturedDatagram<'_>) -> &FlowBatch {
+        self.batch.clear();
+        let datagram = Datagram { peer: captured.src, receive_ns: captured.time_ns, octets: captured.octets };
+        let address = captured.src.ip();
+        if !self.exporters.contains_key(&address) && self.exporters.len() >= EXPORTERS_MAX {
+            self.over_limit += 1;
+            return &self.batch;
+        }
+        let peer = self.exporters.entry(address).or_insert_with(|| Peer {
+            state: Arc::new(ExporterState::new(
+                Arc::new(Exporter::of_address(address)),
+                self.settings.clone(),
+                Arc::clone(&self.budget),
+            )),
+            domains: HashMap::new(),
+            summary: ExporterSummary::default(),
+        });
+        peer.summary.datagrams += 1;
+        let header = match decode::identify(datagram.octets) {
+            Ok(header) => header,
+            Err(error) => {
+                peer.summary.rejected[error.kind as usize] += 1;
+                return &self.batch;
+            }
+        };
+        let Some(domain) = peer.domain(&header, &datagram) else {
+            self.over_limit += 1;
+            return &self.batch;
+        };
+        self.batch.note_receive(datagram.receive_ns);
+        let batch = &mut self.batch;
+        let outcome = catch_unwind(AssertUnwindSafe(|| decode::decode(&datagram, &header, &domain, batch)));
+        match outcome {
+            Ok(Outcome { rejected: Some(error), .. }) => peer.summary.rejected[error.kind as usize] += 1,
+            Ok(outcome) => peer.summary.count(&domain, &outcome, &self.batch),
+            Err(_) => {
+                // What the domain had learned may be half changed: the next datagram begins anew.
+                peer.domains.remove(&domain.key);
+                peer.summary.rejected[DecodeErrorKind::Panic as usize] += 1;
+                self.batch.clear();
+            }
+        }
+        &self.batch
+    }
+
+    /// Closes the books.
+    #[must_use]
+    pub fn finish(self, capture: CaptureCounts) -> Summary {
+        let exporters = self.exporters.into_iter().map(|(address, mut peer)| {
+            for domain in peer.domains.values() {
+                let key = (domain.key.version, domain.key.observation_domain);
+                peer.summary.domains.entry(key).or_default().parked += domain.status().parked_sets as u64;
+            }
+            // Domains that were only made as a fallback have nothing to tell.
+            peer.summary.domains.retain(|_, d| d.datagrams > 0 || d.parked > 0);
+            (address, peer.summary)
+        });
+        Summary { capture, exporters: exporters.collect(), over_limit: self.over_limit, damage: None }
+    }
+}
+
+impl Peer {
+    /// The domain of a datagram; None where the exporter has too many.
+    fn domain(&mut self, header: &Header, datagram: &Datagram<'_>) -> Option<Arc<Domain>> {
+        let any =
+            DomainKey { session: Session::Any, version: header.version, observation_domain: header.observation_domain };
+        if header.version != Version::Ipfix {
+            return self.find_or_make(any, None);
+        }
+        let own = DomainKey { session: Session::Port(datagram.peer.port()), ..any };
+        if let Some(domain) = self.domains.get(&own) {
+            return Some(Arc::clone(domain));
+        }
+        let fallback = self.find_or_make(any, None)?;
+        // A port without templates of its own creates no scope.
+        if decode::carries_templates(header, datagram.octets) {
+            self.find_or_make(own, Some(fallback))
+        } else {
+            Some(fallback)
+        }
+    }
+
+    fn find_or_make(&mut self, key: DomainKey, fallback: Option<Arc<Domain>>) -> Option<Arc<Domain>> {
+        if let Some(domain) = self.domains.get(&key) {
+            return Some(Arc::clone(domain));
+        }
+        if self.domains.len() >= DOMAINS_PER_EXPORTER_MAX {
+            return None;
+        }
+        let domain = Arc::new(Domain::new(key, Arc::clone(&self.state), fallback));
+        self.domains.insert(key, Arc::clone(&domain));
+        Some(domain)
+    }
+}
+
+impl ExporterSummary {
+    fn count(&mut self, domain: &Domain, outcome: &Outcome, batch: &FlowBatch) {
+        let to = self.domains.entry((domain.key.version, domain.key.observation_domain)).or_default();
+        to.datagrams += 1;
+        to.records += u64::from(outcome.records);
+        to.options_records += u64::from(outcome.options_records);
+        let sets = [outcome.sets_decoded, outcome.sets_options, outcome.sets_templates];
+        for (sum, sets) in to.sets.iter_mut().zip(sets) {
+            *sum += u64::from(sets);
+        }
+        for (sum, sets) in to.dropped.iter_mut().zip(outcome.sets_dropped) {
+            *sum += u64::from(sets);
+        }
+        to.templates_rejected += u64::from(outcome.templates_rejected);
+        to.trailing_octets += u64::from(outcome.trailing_octets);
+        if let Some(note) = outcome.sequence {
+            to.missing += domain.apply_sequence(&mut [note], SEQUENCE_WINDOW_MIN).missing;
+        }
+        for record in &batch.records {
+            *to.templates.entry(record.template_id).or_default() += 1;
+        }
+    }
+}
+
+impl Summary {
+    /// Flows of the whole file.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.domains().map(|(_, d)| d.records).sum()
+    }
+
+    fn domains(&self) -> impl Iterator<Item = (&(Version, u32), &DomainSummary)> {
+        self.exporters.values().flat_map(|e| &e.domains)
+    }
+
+    /// What was not used and why, one sentence each; empty where all was.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut say = |count: u64, what: &str| {
+            if count > 0 {
+                problems.push(format!("{count} {what}"));
+            }
+        };
+        say(self.capture.fragments, "IP fragments were left out: they are not joined yet");
+        say(self.capture.cut_off, "datagrams were left out: the capture kept only their beginning (snap length)");
+        say(self.capture.malformed, "frames were left out: their headers do not add up");
+        say(self.capture.unknown_link, "frames were left out: their link type is not read");
+        say(self.over_limit, "datagrams were left out: too many exporters or domains");
+        for (index, kind) in DecodeErrorKind::ALL.iter().enumerate() {
+            let count = self.exporters.values().map(|e| e.rejected[index]).sum();
+            say(count, &format!("datagrams rejected: {}", kind.label()));
+        }
+        for (index, kind) in SetDropKind::ALL.iter().enumerate() {
+            let count = self.domains().map(|(_, d)| d.dropped[index]).sum();
+            say(count, &format!("sets dropped: {}", kind.label()));
+        }
+        say(self.domains().map(|(_, d)| d.parked).sum(), "sets never got their template");
+        say(self.domains().map(|(_, d)| d.templates_rejected).sum(), "template records refused");
+        problems
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let c = &self.capture;
+        writeln!(f, "{} frames, {} UDP datagrams, {} flows", c.frames, c.datagrams, self.records())?;
+        for (address, exporter) in &self.exporters {
+            writeln!(f, "  exporter {address}: {} datagrams", exporter.datagrams)?;
+            let rejected = reasons(&exporter.rejected, DecodeErrorKind::ALL.map(DecodeErrorKind::label));
+            if !rejected.is_empty() {
+                writeln!(f, "    rejected: {rejected}")?;
+            }
+            for ((version, observation_domain), domain) in &exporter.domains {
+                write!(f, "    {} domain {observation_domain}: ", version.label())?;
+                domain.write(f, *version)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DomainSummary {
+    fn write(&self, f: &mut fmt::Formatter<'_>, version: Version) -> fmt::Result {
+        let [data, options, templates] = self.sets;
+        write!(f, "{} datagrams, {} flows, {} options records; ", self.datagrams, self.records, self.options_records)?;
+        write!(f, "sets: {data} data, {options} options, {templates} templates")?;
+        if self.parked > 0 {
+            write!(f, ", {} without template", self.parked)?;
+        }
+        let dropped = reasons(&self.dropped, SetDropKind::ALL.map(SetDropKind::label));
+        if !dropped.is_empty() {
+            write!(f, "; dropped: {dropped}")?;
+        }
+        if self.templates_rejected > 0 {
+            write!(f, "; template records refused: {}", self.templates_rejected)?;
+        }
+        if self.missing > 0 {
+            let unit = match version {
+                Version::V9 => "datagrams",
+                Version::Ipfix => "data records",
+                Version::V1 | Version::V5 | Version::V7 => "flows",
+            };
+            write!(f, "; missing by sequence number: {} {unit}", self.missing)?;
+        }
+        if self.trailing_octets > 0 {
+            write!(f, "; longer than their header says: {} datagrams", self.trailing_octets)?;
+        }
+        writeln!(f)?;
+        for (id, records) in self.templates.iter().filter(|(id, _)| **id != 0) {
+            writeln!(f, "      template {id}: {records} flows")?;
+        }
+        Ok(())
+    }
+}
+
+/// `label count, label count` of what is not zero.
+fn reasons<const N: usize>(counts: &[u64; N], labels: [&str; N]) -> String {
+    let shown = counts.iter().zip(labels).filter(|(count, _)| **count > 0);
+    shown.map(|(count, label)| format!("{label} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_names_what_was_not_used() {
+        let mut summary = Summary::default();
+        assert!(summary.problems().is_empty());
+        let exporter = summary.exporters.entry(IpAddr::from([192, 0, 2, 1])).or_default();
+        exporter.datagrams = 3;
+        exporter.rejected[DecodeErrorKind::BadLength as usize] = 1;
+        let domain = exporter.domains.entry((Version::V9, 7)).or_default();
+        domain.records = 12;
+        domain.dropped[SetDropKind::Malformed as usize] = 2;
+        domain.parked = 1;
+        domain.templates.insert(256, 12);
+        let problems = summary.problems().join("\n");
+        for wanted in ["1 datagrams rejected: bad_length", "2 sets dropped: malformed", "1 sets never got"] {
+            assert!(problems.contains(wanted), "{wanted} in {problems}");
+        }
+        let text = summary.to_string();
+        for wanted in ["exporter 192.0.2.1: 3", "v9 domain 7", "12 flows", "template 256: 12", "malformed 2"] {
+            assert!(text.contains(wanted), "{wanted} in {text}");
+        }
+    }
+}

@@ -25,6 +25,7 @@ pub mod decode;
 pub mod queue;
 pub mod sink;
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod metrics;

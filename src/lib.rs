@@ -30,5 +30,6 @@ pub mod clock;
 pub mod config;
 pub mod metrics;
 pub mod monitor;
+pub mod throttle;
 pub mod tools;
 pub mod web;

@@ -34,6 +34,12 @@ pub const RECEIVE_BATCH: usize = 64;
 pub const ARENA_OCTETS: usize = RECEIVE_BATCH * DATAGRAM_OCTETS_MAX.next_power_of_two();
 /// Worker threads.
 pub const WORKERS_MAX: u64 = 256;
+/// Worker threads that can be asked for; the default is the cores that the process may use.
+pub const WORKERS: Range = range(1, 1, WORKERS_MAX);
+/// Rules for exporters: each new exporter is held against all of them.
+pub const EXPORTER_RULES_MAX: usize = 4_096;
+/// After this time without any datagram one line says what to check, seconds.
+pub const SILENCE_HINT_S: u64 = 60;
 /// Listeners; each costs every worker a socket.
 pub const LISTENERS_MAX: usize = 16;
 /// Receive buffer a listener asks for, shared by its workers.
@@ -117,6 +123,11 @@ pub const BATCH_SIZE: Range = range(1_000, 1, 100_000);
 pub const BATCH_INTERVAL_MS: Range = range(5_000, 10, 300_000);
 /// Batcher threads.
 pub const BATCHERS_MAX: u64 = 64;
+/// Batcher threads that can be asked for; the default is half the workers.
+pub const BATCHERS: Range = range(1, 1, BATCHERS_MAX);
+/// Oldest a worker's batch gets before it is handed over, milliseconds: a quarter of
+/// `batch_interval` up to this, so that the rest of the interval is left to the batcher.
+pub const FLOW_BATCH_AGE_MS_MAX: u64 = 250;
 /// Body of a request: a batch is closed before it grows past this.
 pub const BODY_OCTETS_MAX: usize = 64 * MIB as usize;
 
@@ -140,10 +151,24 @@ pub const BACKOFF_MS: Range = range(1_000, 1, 600_000);
 pub const BACKOFF_MAX_MS: Range = range(30_000, 1, 3_600_000);
 /// Tries with a batch before it makes way for the next.
 pub const RETRY_ATTEMPTS: Range = range(3, 1, 1_000);
+/// Threads of the delivery runtime: they wait for the backend and hardly compute.
+pub const DELIVERY_THREADS: Range = range(2, 1, 64);
 /// Answer body that is read for a log line; the rest is thrown away.
 pub const RESPONSE_OCTETS_MAX: usize = 64 * KIB as usize;
 /// Drain at shutdown, milliseconds.
 pub const SHUTDOWN_TIMEOUT_MS: Range = range(25_000, 0, 600_000);
+/// Keep receiving for this long after readiness ended, milliseconds: 0 outside of Kubernetes.
+pub const DRAIN_DELAY_MS: Range = range(0, 0, 600_000);
+
+// ---- memory ------------------------------------------------------------------------------------
+
+/// What the process may hold; the default is a share of what the machine or its cgroup has.
+pub const MEMORY_LIMIT: Range = range(GIB, 64 * MIB, 1 << 50);
+/// Program, stacks, allocator, exporter table and the HTTP side: measured at about 20 MiB, with room.
+pub const MEMORY_BASE_OCTETS: u64 = 64 * MIB;
+/// Share of the cgroup's limit, or of the machine's memory, that is taken by default, percent. The
+/// rest is for the kernel's own books and for pages that the allocator has not given back yet.
+pub const MEMORY_SHARE_PERCENT: u64 = 75;
 
 // ---- web ---------------------------------------------------------------------------------------
 
@@ -211,4 +236,5 @@ const _: () = assert!(PARKED_OCTETS_PER_EXPORTER_MAX >= DATAGRAM_OCTETS_MAX as u
 const _: () =
     assert!(HEARTBEAT_STALE_S * 1_000 >= 4 * HEARTBEAT_MS && HEARTBEAT_STALE_S * 1_000 >= 4 * MONITOR_TICK_MS);
 const _: () = assert!(HTTP_HEAD_OCTETS_MAX >= 8_192);
+const _: () = assert!(MEMORY_LIMIT.min >= MEMORY_BASE_OCTETS);
 const _: () = assert!(IN_FLIGHT_OCTETS.default >= 2 * BODY_OCTETS_MAX as u64);

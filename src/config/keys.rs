@@ -1,0 +1,499 @@
+//! The table of scalar keys: one row a key, and everything follows from it.
+//!
+//! The file reader, the flags, the variables, `deploy/clarion-collector.toml`, the tables of
+//! `docs/configuration.md` and the output of `check` are made from [`KEYS`]. A key has one name:
+//! `[section] name` = `--section-name` = `CLARION_COLLECTOR_SECTION_NAME`. Aliases are kept for
+//! those who come from the Python collector. Ranges and defaults are those of `limits`.
+
+use std::sync::LazyLock;
+
+use crate::limits::{self, Range};
+
+/// Beginning of every variable.
+pub const VARIABLE_PREFIX: &str = "CLARION_COLLECTOR_";
+
+/// What a value looks like.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Any text; empty means "not set".
+    Text,
+    /// A directory; empty means "not set".
+    Path,
+    /// Base URL of the backend.
+    Url,
+    /// IP address to bind.
+    Host,
+    /// One UDP port; 0 takes a free one.
+    Port,
+    /// A TCP port, or a range of which the first free one is taken; 0 takes a free one.
+    Ports,
+    /// true or false.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A log level, or directives.
+    Level,
+    /// A whole number.
+    Count(Range),
+    /// Octets, with a unit or bare.
+    Octets(Range),
+    /// A duration, with a unit or in bare seconds; the range counts units of this many milliseconds.
+    Duration(Range, u64),
+}
+
+/// The value of a key that nobody set.
+#[derive(Debug, Clone, Copy)]
+pub enum Preset {
+    /// The default of the kind's range.
+    OfRange,
+    /// As an operator would write it.
+    Text(&'static str),
+    /// `auto`: computed at start; says from what.
+    Computed(&'static str),
+}
+
+/// One scalar key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Section of the file.
+    pub section: &'static str,
+    /// Name inside its section.
+    pub name: &'static str,
+    /// What a value looks like.
+    pub kind: Kind,
+    /// Value if nobody set it.
+    pub preset: Preset,
+    /// One sentence for people, without a full stop.
+    pub help: &'static str,
+    /// Further variables, without the prefix.
+    pub variable_aliases: &'static [&'static str],
+    /// Further flags, without the dashes.
+    pub flag_aliases: &'static [&'static str],
+}
+
+/// Titles of the sections, in the order of the data path.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("instance", "Instance"),
+    ("data", "Data directory"),
+    ("bind", "Listeners"),
+    ("netflow", "Listeners"),
+    ("ipfix", "Listeners"),
+    ("receive", "Receiving"),
+    ("switch_id", "Exporters"),
+    ("decode", "Decoding"),
+    ("queue", "Hand-off to the batchers"),
+    ("batch", "Batches"),
+    ("output", "Output"),
+    ("backend", "Backend"),
+    ("retry", "Retries"),
+    ("http", "HTTP side"),
+    ("log", "Logging"),
+    ("shutdown", "Shutdown"),
+    ("memory", "Memory"),
+];
+
+const fn key(section: &'static str, name: &'static str, kind: Kind, preset: Preset, help: &'static str) -> Key {
+    Key { section, name, kind, preset, help, variable_aliases: &[], flag_aliases: &[] }
+}
+
+impl Key {
+    const fn also(self, variables: &'static [&'static str], flags: &'static [&'static str]) -> Self {
+        Self { variable_aliases: variables, flag_aliases: flags, ..self }
+    }
+
+    /// Title of its section.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        SECTIONS.iter().find(|(section, _)| *section == self.section).map_or(self.section, |(_, title)| title)
+    }
+
+    /// The key as a file has it: `[section] name`.
+    #[must_use]
+    pub fn display(&self) -> String {
+        format!("[{}] {}", self.section, self.name)
+    }
+}
+
+use Kind::{Choice, Count, Duration, Flag, Host, Level, Octets, Path, Port, Ports, Text, Url};
+use Preset::{Computed, OfRange};
+
+const MS: u64 = 1;
+const SECOND: u64 = 1_000;
+
+/// Every scalar key, in the order of the sections.
+pub const KEYS: &[Key] = &[
+    key(
+        "instance",
+        "name",
+        Text,
+        Preset::Text(""),
+        "Name of this instance in logs, metrics and requests; empty takes POD_NAME, else a UUID that is kept in the data directory",
+    ),
+    key(
+        "data",
+        "dir",
+        Path,
+        Preset::Text(""),
+        "Directory for what must outlive a restart (state/, spool/, dead/); empty keeps nothing on disk",
+    ),
+    key(
+        "bind",
+        "host",
+        Host,
+        Preset::Text("::"),
+        "Address of listeners that name none; :: takes IPv4 too and falls back to 0.0.0.0 where there is no IPv6",
+    ),
+    key(
+        "netflow",
+        "port",
+        Port,
+        Preset::Text("2055"),
+        "First port that is listened on while the file has no [[listener]]; any version is taken on any port",
+    ),
+    key(
+        "ipfix",
+        "port",
+        Port,
+        Preset::Text("4739"),
+        "Second port that is listened on while the file has no [[listener]]; any version is taken on any port",
+    ),
+    key(
+        "receive",
+        "workers",
+        Count(limits::WORKERS),
+        Computed("the cores that this process may use, fewer if memory is short"),
+        "Worker threads, each with a socket of its own per listener",
+    ),
+    key(
+        "receive",
+        "buffer",
+        Octets(limits::RECEIVE_BUFFER),
+        OfRange,
+        "Receive buffer that a listener asks the kernel for, shared by its workers; net.core.rmem_max caps it",
+    )
+    .also(&["UDP_RCVBUF"], &[]),
+    key(
+        "receive",
+        "pin",
+        Choice(&["auto", "on", "off"]),
+        Preset::Text("auto"),
+        "Pin workers to cores; auto does so when this process alone may use its cores",
+    ),
+    key(
+        "receive",
+        "steering",
+        Choice(&["kernel", "source", "cpu", "random"]),
+        Preset::Text("kernel"),
+        "Which worker gets an exporter; all but kernel need exclusive = true",
+    ),
+    key(
+        "receive",
+        "exclusive",
+        Flag,
+        Preset::Text("false"),
+        "No other process may listen on these ports; a second collector then refuses to start",
+    ),
+    key(
+        "switch_id",
+        "from_ip",
+        Flag,
+        Preset::Text("true"),
+        "switch_id is the exporter's address, unless an [[exporter]] rule gives another",
+    ),
+    key(
+        "switch_id",
+        "fixed",
+        Text,
+        Preset::Text("clarion-collector"),
+        "switch_id of all exporters while from_ip is false, unless an [[exporter]] rule gives another",
+    ),
+    key(
+        "decode",
+        "park",
+        Flag,
+        Preset::Text("true"),
+        "Keep data sets whose template has not come yet and decode them when it comes",
+    ),
+    key(
+        "decode",
+        "park_age",
+        Duration(limits::PARKED_AGE_S, SECOND),
+        OfRange,
+        "Age at which a data set that waits for its template is dropped",
+    ),
+    key(
+        "decode",
+        "park_bytes",
+        Octets(limits::PARKED_OCTETS),
+        OfRange,
+        "Room for data sets that wait for their template",
+    ),
+    key("decode", "learned_bytes", Octets(limits::LEARNED_OCTETS), OfRange, "Room for templates and options tables"),
+    key(
+        "queue",
+        "batches",
+        Count(limits::QUEUE_BATCHES),
+        OfRange,
+        "Batches of flows that may wait between workers and batchers",
+    ),
+    key(
+        "queue",
+        "batchers",
+        Count(limits::BATCHERS),
+        Computed("half the workers, at least 1"),
+        "Threads that merge and encode flows",
+    ),
+    key("batch", "size", Count(limits::BATCH_SIZE), OfRange, "Records in a request"),
+    key(
+        "batch",
+        "interval",
+        Duration(limits::BATCH_INTERVAL_MS, MS),
+        OfRange,
+        "Oldest a record gets before its batch is closed, however small",
+    ),
+    key(
+        "output",
+        "kind",
+        Choice(&["backend", "stdout"]),
+        Preset::Text("backend"),
+        "Where flows go: POST to the backend, or NDJSON on standard output",
+    )
+    .also(&["OUTPUT"], &["output"]),
+    key(
+        "output",
+        "extra_keys",
+        Flag,
+        Preset::Text("true"),
+        "Add sampling_rate and sampling_source where the rate is not 1 or not known",
+    ),
+    key(
+        "output",
+        "counters",
+        Choice(&["raw", "scaled"]),
+        Preset::Text("raw"),
+        "Counters as on the wire, or multiplied by the sampling rate",
+    ),
+    key("backend", "url", Url, Preset::Text("http://127.0.0.1:8000"), "Base URL of the backend; a path in it is kept"),
+    key(
+        "backend",
+        "endpoint",
+        Text,
+        Preset::Text("/api/netflow/netflow"),
+        "Path behind the base URL that flows are posted to",
+    ),
+    key("backend", "requests_in_flight", Count(limits::REQUESTS_IN_FLIGHT), OfRange, "Requests under way at once"),
+    key(
+        "backend",
+        "in_flight_bytes",
+        Octets(limits::IN_FLIGHT_OCTETS),
+        OfRange,
+        "Room for bodies that wait for or are under delivery",
+    ),
+    key(
+        "backend",
+        "request_timeout",
+        Duration(limits::REQUEST_TIMEOUT_MS, MS),
+        OfRange,
+        "Longest a whole request may take",
+    ),
+    key(
+        "backend",
+        "connect_timeout",
+        Duration(limits::CONNECT_TIMEOUT_MS, MS),
+        OfRange,
+        "Longest a TCP connect may take",
+    ),
+    key(
+        "backend",
+        "idle_timeout",
+        Duration(limits::IDLE_TIMEOUT_MS, MS),
+        OfRange,
+        "Idle time after which a connection is closed",
+    ),
+    key(
+        "backend",
+        "connection_max_age",
+        Duration(limits::CONNECTION_AGE_MS, MS),
+        OfRange,
+        "Oldest a connection gets, so that load moves to new backend replicas",
+    ),
+    key("backend", "threads", Count(limits::DELIVERY_THREADS), OfRange, "Threads of the delivery side"),
+    key(
+        "retry",
+        "attempts",
+        Count(limits::RETRY_ATTEMPTS),
+        OfRange,
+        "Tries with one batch before it makes way for the next; it is not dropped then",
+    ),
+    key(
+        "retry",
+        "backoff",
+        Duration(limits::BACKOFF_MS, MS),
+        OfRange,
+        "First pause after a failure; doubles with each further one",
+    ),
+    key("retry", "backoff_max", Duration(limits::BACKOFF_MAX_MS, MS), OfRange, "Longest pause after a failure"),
+    key("http", "bind_host", Host, Preset::Text("::"), "Address of health, readiness, metrics and status"),
+    key(
+        "http",
+        "port",
+        Ports,
+        Preset::Text("8081"),
+        "Port of health, readiness, metrics and status; of a range such as 9100-9199 the first free one",
+    ),
+    key(
+        "log",
+        "level",
+        Level,
+        Preset::Text("info"),
+        "trace, debug, info, warn, error or off; also per module: info,clarion_collector::sink=debug",
+    ),
+    key(
+        "log",
+        "format",
+        Choice(&["auto", "text", "json"]),
+        Preset::Text("auto"),
+        "Text, or one JSON object a line; auto is text",
+    ),
+    key(
+        "shutdown",
+        "drain_delay",
+        Duration(limits::DRAIN_DELAY_MS, MS),
+        OfRange,
+        "Keep receiving for this long after /readyz began to answer 503; 5s is right in Kubernetes",
+    ),
+    key(
+        "shutdown",
+        "timeout",
+        Duration(limits::SHUTDOWN_TIMEOUT_MS, MS),
+        OfRange,
+        "Deadline of the drain; what is undelivered then is dropped and counted",
+    ),
+    key(
+        "memory",
+        "limit",
+        Octets(limits::MEMORY_LIMIT),
+        Computed("75 % of the cgroup's limit, else of the machine's memory"),
+        "What the process may hold; learned state, waiting sets, bodies and buffers share it",
+    ),
+];
+
+/// Names of a key that are made from its section and name.
+#[derive(Debug)]
+pub struct Names {
+    /// `section.name`.
+    pub id: String,
+    /// Flag without the dashes.
+    pub flag: String,
+    /// Variable with the prefix.
+    pub variable: String,
+}
+
+static NAMES: LazyLock<Vec<Names>> = LazyLock::new(|| {
+    KEYS.iter()
+        .map(|key| Names {
+            id: format!("{}.{}", key.section, key.name),
+            flag: format!("{}-{}", key.section, key.name).replace('_', "-"),
+            variable: format!("{VARIABLE_PREFIX}{}_{}", key.section, key.name).to_uppercase(),
+        })
+        .collect()
+});
+
+/// Names of `KEYS[index]`.
+#[must_use]
+pub fn names(index: usize) -> &'static Names {
+    &NAMES[index]
+}
+
+/// Position of `section.name` in [`KEYS`].
+#[must_use]
+pub fn position(id: &str) -> Option<usize> {
+    NAMES.iter().position(|names| names.id == id)
+}
+
+/// The name in `known` that `wrong` was probably meant to be.
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_across_keys_and_aliases() {
+        let mut variables = HashSet::new();
+        let mut flags = HashSet::new();
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(variables.insert(names(index).variable.clone()), "{}", key.display());
+            assert!(flags.insert(names(index).flag.clone()), "{}", key.display());
+            for alias in key.variable_aliases {
+                assert!(variables.insert(format!("{VARIABLE_PREFIX}{alias}")), "{alias}");
+            }
+            for alias in key.flag_aliases {
+                assert!(flags.insert((*alias).to_owned()), "{alias}");
+            }
+        }
+        for taken in ["config", "help", "version", "mode", "print-default"] {
+            assert!(!flags.contains(taken), "{taken}");
+        }
+    }
+
+    #[test]
+    fn no_variable_looks_like_one_of_kubernetes() {
+        for index in 0..KEYS.len() {
+            assert!(!names(index).variable.contains("_SERVICE_"));
+        }
+    }
+
+    #[test]
+    fn keys_stand_in_the_order_of_the_sections_and_each_section_has_one() {
+        let mut seen: Vec<&str> = KEYS.iter().map(|key| key.section).collect();
+        seen.dedup();
+        let sections: Vec<&str> = SECTIONS.iter().map(|(section, _)| *section).collect();
+        assert_eq!(seen, sections);
+    }
+
+    #[test]
+    fn variables_of_the_python_collector_are_names_or_aliases() {
+        let known: HashSet<String> = KEYS
+            .iter()
+            .enumerate()
+            .flat_map(|(index, key)| {
+                let aliases = key.variable_aliases.iter().map(|alias| format!("{VARIABLE_PREFIX}{alias}"));
+                aliases.chain([names(index).variable.clone()]).collect::<Vec<_>>()
+            })
+            .collect();
+        for name in [
+            "BACKEND_URL",
+            "NETFLOW_PORT",
+            "IPFIX_PORT",
+            "BIND_HOST",
+            "BATCH_SIZE",
+            "BATCH_INTERVAL",
+            "SWITCH_ID_FROM_IP",
+            "LOG_LEVEL",
+            "UDP_RCVBUF",
+            "RETRY_ATTEMPTS",
+            "RETRY_BACKOFF",
+            "DATA_DIR",
+            "HTTP_PORT",
+            "HTTP_BIND_HOST",
+        ] {
+            assert!(known.contains(&format!("{VARIABLE_PREFIX}{name}")), "{name}");
+        }
+    }
+
+    #[test]
+    fn nearest_names_the_likely_one_and_keeps_silent_about_others() {
+        assert_eq!(nearest("wrokers", ["workers", "buffer"]), Some("workers"));
+        assert_eq!(nearest("zzz", ["workers", "buffer"]), None);
+    }
+}

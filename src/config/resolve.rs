@@ -1,0 +1,290 @@
+//! Values and lists -> `Settings`: what depends on the machine, on each other and on memory.
+
+use std::time::Duration;
+
+use super::error::Faults;
+use super::file::Content;
+use super::memory::{self, Free};
+use super::url::BaseUrl;
+use super::value::{Value, render};
+use super::values::Values;
+use super::written::Origin;
+use super::{LogFormat, LogSettings, Machine, Note, Settings, lists};
+use crate::collect::{CollectSettings, ListenerSettings, Pin, Steering};
+use crate::decode::{DecodeSettings, Selection};
+use crate::limits;
+use crate::queue::QueueSettings;
+use crate::sink::encode::{Counters, EncodeSettings, Format};
+use crate::sink::{BackendUrl, Output, SinkSettings};
+use crate::web::WebSettings;
+
+/// Memory that is assumed where nothing tells.
+const MEMORY_UNKNOWN_OCTETS: u64 = limits::MEMORY_LIMIT.default;
+
+/// Builds the settings; computed values are put back into `values` with what they came from.
+pub(super) fn settings(
+    values: &mut Values,
+    file: &Content,
+    machine: &Machine,
+    faults: &mut Faults,
+    notes: &mut Vec<Note>,
+) -> Settings {
+    let memory_limit = memory_limit(values, machine, notes);
+    let listeners = listeners(values, file, faults, notes);
+    let rules = lists::rules(&file.exporters, &listeners, faults);
+    let output = if values.text("output.kind") == "stdout" { Output::Stdout } else { Output::Backend };
+    let backend = backend(values, &output, faults, notes);
+    let workers = values.count("receive.workers").unwrap_or(machine.cores.clamp(1, limits::WORKERS_MAX as usize));
+    let interval = values.duration("batch.interval");
+    let steering = match values.text("receive.steering") {
+        "source" => Steering::Source,
+        "cpu" => Steering::Cpu,
+        "random" => Steering::Random,
+        _ => Steering::Kernel,
+    };
+    let exclusive = values.flag("receive.exclusive");
+    if steering != Steering::Kernel && !exclusive {
+        faults.add(format!(
+            "{}: [receive] steering = \"{}\" needs [receive] exclusive = true, because it decides for every process on \
+             the port: set both, or steering = \"kernel\"",
+            values.origin("receive.steering").place(),
+            values.text("receive.steering")
+        ));
+    }
+    let (backoff, backoff_max) = (values.duration("retry.backoff"), values.duration("retry.backoff_max"));
+    if backoff > backoff_max {
+        faults.add(format!(
+            "[retry] backoff = {} ({}) is longer than [retry] backoff_max = {} ({}): raise the second or lower the first",
+            render(&Value::Duration(backoff)),
+            values.origin("retry.backoff"),
+            render(&Value::Duration(backoff_max)),
+            values.origin("retry.backoff_max")
+        ));
+    }
+    let instance = instance(values, faults);
+    let mut settings = Settings {
+        data_dir: Some(values.text("data.dir")).filter(|dir| !dir.is_empty()).map(Into::into),
+        memory_limit,
+        collect: CollectSettings {
+            listeners,
+            workers,
+            receive_buffer: values.size("receive.buffer"),
+            pin: match values.text("receive.pin") {
+                "on" => Pin::On,
+                "off" => Pin::Off,
+                _ => Pin::Auto,
+            },
+            steering,
+            exclusive,
+            rules,
+            decode: DecodeSettings {
+                selection: Selection::Core,
+                sampling_default: None,
+                sampling_override: None,
+                park_age_ns: if values.flag("decode.park") {
+                    u64::try_from(values.duration("decode.park_age").as_nanos()).unwrap_or(u64::MAX)
+                } else {
+                    0
+                },
+            },
+            switch_id_from_ip: values.flag("switch_id.from_ip"),
+            switch_id: values.text("switch_id.fixed").to_owned(),
+            parked_octets_max: values.size("decode.park_bytes"),
+            learned_octets_max: values.size("decode.learned_bytes"),
+            flow_batch_age: (interval / 4).min(Duration::from_millis(limits::FLOW_BATCH_AGE_MS_MAX)),
+            silence_hint: Duration::from_secs(limits::SILENCE_HINT_S),
+        },
+        queue: QueueSettings {
+            queue_batches: values.number("queue.batches"),
+            flow_batch_records: limits::FLOW_BATCH_RECORDS,
+            batchers: values.count("queue.batchers").unwrap_or((workers / 2).clamp(1, limits::BATCHERS_MAX as usize)),
+            batch_size: values.number("batch.size"),
+            batch_interval: interval,
+            encode: EncodeSettings {
+                format: if output == Output::Stdout { Format::Ndjson } else { Format::BackendJson },
+                extra_keys: values.flag("output.extra_keys"),
+                counters: if values.text("output.counters") == "scaled" { Counters::Scaled } else { Counters::Raw },
+            },
+        },
+        sink: SinkSettings {
+            output,
+            backend,
+            instance: instance.clone().unwrap_or_default(),
+            requests_in_flight: values.number("backend.requests_in_flight"),
+            in_flight_octets: values.size("backend.in_flight_bytes"),
+            request_timeout: values.duration("backend.request_timeout"),
+            connect_timeout: values.duration("backend.connect_timeout"),
+            idle_timeout: values.duration("backend.idle_timeout"),
+            connection_max_age: values.duration("backend.connection_max_age"),
+            retry_attempts: u32::try_from(values.number("retry.attempts")).unwrap_or(u32::MAX),
+            backoff,
+            backoff_max,
+            threads: values.number("backend.threads"),
+        },
+        web: WebSettings { bind: values.host("http.bind_host"), ports: values.ports("http.port") },
+        log: LogSettings {
+            level: values.text("log.level").to_owned(),
+            format: match values.text("log.format") {
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                _ => LogFormat::Auto,
+            },
+        },
+        drain_delay: values.duration("shutdown.drain_delay"),
+        shutdown_timeout: values.duration("shutdown.timeout"),
+        instance,
+    };
+    fit(&mut settings, values, faults, notes);
+    settings
+}
+
+fn memory_limit(values: &mut Values, machine: &Machine, notes: &mut Vec<Note>) -> u64 {
+    if let Some(asked) = values.octets("memory.limit") {
+        if let Some((octets, whose)) = &machine.memory
+            && asked > *octets
+        {
+            notes.push(Note::warning(format!(
+                "[memory] limit = {} is more than {whose} ({}): the kernel may end the process before the limit is reached",
+                render(&Value::Octets(asked)),
+                memory::approximate(*octets)
+            )));
+        }
+        return asked;
+    }
+    let (octets, how) = match &machine.memory {
+        Some((octets, whose)) => (
+            octets / 100 * limits::MEMORY_SHARE_PERCENT,
+            format!("{} % of {whose} ({})", limits::MEMORY_SHARE_PERCENT, memory::approximate(*octets)),
+        ),
+        None => (MEMORY_UNKNOWN_OCTETS, "neither a cgroup limit nor /proc/meminfo can be read".to_owned()),
+    };
+    values.set("memory.limit", Value::Octets(octets), Origin::Computed(how));
+    octets
+}
+
+/// `[[listener]]` of the file, else the two default ports.
+fn listeners(values: &Values, file: &Content, faults: &mut Faults, notes: &mut Vec<Note>) -> Vec<ListenerSettings> {
+    let host = values.host("bind.host");
+    if !file.listeners.is_empty() {
+        for id in ["netflow.port", "ipfix.port"] {
+            if !values.is_default(id) {
+                notes.push(Note::warning(format!(
+                    "{} = {} ({}) has no effect, because the file has [[listener]]: name the port there",
+                    super::keys::KEYS[super::keys::position(id).unwrap_or_default()].display(),
+                    values.port(id),
+                    values.origin(id)
+                )));
+            }
+        }
+        return lists::listeners(&file.listeners, host, faults);
+    }
+    let (first, second) = (values.port("netflow.port"), values.port("ipfix.port"));
+    let mut ports = vec![first, second];
+    if first == second && first != 0 {
+        ports.pop();
+        notes.push(Note::info(format!(
+            "[netflow] port and [ipfix] port are both {first}: one listener takes any version"
+        )));
+    }
+    let mut listeners: Vec<ListenerSettings> = ports
+        .into_iter()
+        .map(|port| ListenerSettings {
+            name: String::new(),
+            address: host,
+            port,
+            interface: None,
+            tenant: String::new(),
+        })
+        .collect();
+    lists::name_listeners(&mut listeners);
+    listeners
+}
+
+fn backend(values: &Values, output: &Output, faults: &mut Faults, notes: &mut Vec<Note>) -> BackendUrl {
+    let endpoint = values.text("backend.endpoint");
+    if !endpoint.chars().all(|c| c.is_ascii_graphic()) || endpoint.contains(['?', '#', '"']) {
+        faults.add(format!(
+            "{}: [backend] endpoint = {endpoint:?} is no path: write one such as \"/api/netflow/netflow\"",
+            values.origin("backend.endpoint").place()
+        ));
+    }
+    // What is in `values` has been parsed once already, so this cannot fail.
+    let base = BaseUrl::parse(values.text("backend.url")).or_else(|_| BaseUrl::parse("http://127.0.0.1:8000"));
+    let Ok(base) = base else {
+        return BackendUrl { host: String::new(), port: 0, path: String::new(), display: String::new() };
+    };
+    if base.has_credentials() && *output == Output::Backend {
+        notes.push(Note::warning(
+            "[backend] url holds credentials, which this build does not send yet: let a proxy beside the collector add them",
+        ));
+    }
+    base.with_endpoint(endpoint)
+}
+
+/// The instance's name, if one was given. It stands in a request's head, so it has to be ASCII.
+fn instance(values: &Values, faults: &mut Faults) -> Option<String> {
+    let name = values.text("instance.name");
+    if !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        faults.add(format!(
+            "{} = {name:?} holds a character that is not ASCII: it stands in the head of requests, write it in ASCII",
+            values.origin("instance.name").place()
+        ));
+    }
+    Some(name.to_owned()).filter(|name| !name.is_empty())
+}
+
+/// Shares memory out and tells whether it fits.
+fn fit(settings: &mut Settings, values: &mut Values, faults: &mut Faults, notes: &mut Vec<Note>) {
+    let free = Free {
+        workers: values.is_default("receive.workers"),
+        batchers: values.is_default("queue.batchers"),
+        queue: values.is_default("queue.batches"),
+        in_flight: values.is_default("backend.in_flight_bytes"),
+        learned: values.is_default("decode.learned_bytes"),
+        parked: values.is_default("decode.park_bytes"),
+        buffer: values.is_default("receive.buffer"),
+    };
+    memory::share_out(settings, free);
+    let computed = [
+        ("receive.workers", Value::Count(settings.collect.workers as u64)),
+        ("queue.batchers", Value::Count(settings.queue.batchers as u64)),
+        ("queue.batches", Value::Count(settings.queue.queue_batches as u64)),
+        ("backend.in_flight_bytes", Value::Octets(settings.sink.in_flight_octets)),
+        ("decode.learned_bytes", Value::Octets(settings.collect.learned_octets_max)),
+        ("decode.park_bytes", Value::Octets(settings.collect.parked_octets_max)),
+        ("receive.buffer", Value::Octets(settings.collect.receive_buffer)),
+    ];
+    let mut lowered = Vec::new();
+    for (id, value) in computed {
+        let before = values.value_text(id);
+        if before == "auto" {
+            let origin = values.origin(id).clone();
+            values.set(id, value, origin);
+        } else if before != render(&value) {
+            lowered.push(format!("{} = {}", id.replacen('.', " ", 1), render(&value)));
+            values.set(id, value, Origin::Computed("its share of [memory] limit".to_owned()));
+        }
+    }
+    if !lowered.is_empty() {
+        notes.push(Note::info(format!(
+            "[memory] limit = {} is less than the defaults need, so these take a share: {}",
+            memory::approximate(settings.memory_limit),
+            lowered.join(", ")
+        )));
+    }
+    // Less than two bodies would mean that hardly any batch is ever taken.
+    let needed = 2 * settings.body_octets();
+    if settings.sink.in_flight_octets < needed {
+        faults.add(format!(
+            "[backend] in_flight_bytes = {} ({}) has no room for two bodies of [batch] size = {} records (about {}): raise \
+             the first or lower the second",
+            render(&Value::Octets(settings.sink.in_flight_octets)),
+            values.origin("backend.in_flight_bytes"),
+            settings.queue.batch_size,
+            memory::approximate(needed)
+        ));
+    }
+    if let Some(text) = memory::misfit(settings) {
+        faults.add(text);
+    }
+}

@@ -1,0 +1,200 @@
+//! The backend's base URL: checked, taken apart, and shown without credentials.
+//!
+//! Only `http` for now: anything else is refused with what to do instead.
+
+use crate::sink::BackendUrl;
+
+/// A base URL in its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    host: String,
+    port: u16,
+    /// Without a slash at its end; empty or beginning with one.
+    path: String,
+    credentials: bool,
+}
+
+impl BaseUrl {
+    /// Takes a base URL apart.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to do; never the credentials in it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err("is no URL: write http://host[:port][/path]".to_owned());
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => {}
+            "https" => {
+                return Err("needs TLS, which this build does not have yet: use http:// or a TLS terminating proxy \
+                            beside the collector"
+                    .to_owned());
+            }
+            _ => return Err("has an unknown scheme: write http://host[:port][/path]".to_owned()),
+        }
+        if rest.contains(['?', '#']) {
+            return Err("has a query or fragment, which a base URL cannot have: remove it".to_owned());
+        }
+        if !rest
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}'))
+        {
+            return Err(
+                "holds a character that a URL cannot hold: percent-encode it (a host name: in punycode)".to_owned()
+            );
+        }
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let (credentials, host_port) =
+            authority.rsplit_once('@').map_or((false, authority), |(_, host_port)| (true, host_port));
+        let (host, port) = split_port(host_port)?;
+        Ok(Self { host, port, path: path.trim_end_matches('/').to_owned(), credentials })
+    }
+
+    /// True if the URL had `user:password@`.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        self.credentials
+    }
+
+    /// The target of requests: base path and `endpoint`.
+    #[must_use]
+    pub fn with_endpoint(&self, endpoint: &str) -> BackendUrl {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let port = if self.port == 80 { String::new() } else { format!(":{}", self.port) };
+        let mut path = format!("{}/{}", self.path, endpoint.trim_start_matches('/'));
+        if endpoint.is_empty() && path.len() > 1 {
+            path.pop();
+        }
+        BackendUrl {
+            display: format!("http://{host}{port}{}", self.path),
+            host: self.host.clone(),
+            port: self.port,
+            path,
+        }
+    }
+}
+
+fn split_port(text: &str) -> Result<(String, u16), String> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let Some((host, behind)) = rest.split_once(']') else {
+            return Err("has an opening bracket without a closing one: write http://[address]:port".to_owned());
+        };
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err("has no IPv6 address between its brackets: write one, such as http://[::1]:8000".to_owned());
+        }
+        let port = match behind.strip_prefix(':') {
+            Some(port) => Some(port),
+            None if behind.is_empty() => None,
+            None => return Err("has something between the host and the port: remove it".to_owned()),
+        };
+        (host, port)
+    } else {
+        text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
+    };
+    if host.is_empty() {
+        return Err("has no host: write http://host[:port][/path]".to_owned());
+    }
+    let port = match port {
+        None => 80,
+        Some(port) => match port.parse() {
+            Ok(port) if port > 0 => port,
+            _ => {
+                return Err(
+                    "has a port outside 1 to 65535: write http://host:port, an IPv6 address in brackets".to_owned()
+                );
+            }
+        },
+    };
+    Ok((host.to_owned(), port))
+}
+
+/// `text` with whatever may be credentials of a URL in it replaced by `***`.
+///
+/// Rather too much than too little: a password with a slash in it makes a wrong URL, and the error
+/// that says so must not show it. So everything before the last `@` of the word is taken.
+#[must_use]
+pub fn mask(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, behind) = rest.split_at(at + 3);
+        masked.push_str(before);
+        let end = behind.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(behind.len());
+        match behind[..end].rfind('@') {
+            Some(credentials) => {
+                masked.push_str("***");
+                rest = &behind[credentials..];
+            }
+            None => rest = behind,
+        }
+    }
+    masked.push_str(rest);
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str) -> BackendUrl {
+        BaseUrl::parse(url).expect("a right URL").with_endpoint("/api/netflow/netflow")
+    }
+
+    #[test]
+    fn base_path_is_kept_and_the_endpoint_put_behind_it() {
+        assert_eq!(
+            target("http://backend:8000/base/"),
+            BackendUrl {
+                host: "backend".into(),
+                port: 8_000,
+                path: "/base/api/netflow/netflow".into(),
+                display: "http://backend:8000/base".into(),
+            }
+        );
+        assert_eq!(target("HTTP://backend").port, 80);
+        assert_eq!(target("http://backend").display, "http://backend");
+        assert_eq!(BaseUrl::parse("http://h/x").unwrap().with_endpoint("").path, "/x");
+        assert_eq!(BaseUrl::parse("http://h").unwrap().with_endpoint("").path, "/");
+    }
+
+    #[test]
+    fn ipv6_addresses_stand_in_brackets() {
+        let url = target("http://[2001:db8::1]:8000");
+        assert_eq!((url.host.as_str(), url.port), ("2001:db8::1", 8_000));
+        assert_eq!(url.display, "http://[2001:db8::1]:8000");
+        for wrong in ["http://2001:db8::1:8000", "http://[::1", "http://[x]:1", "http://[::1]8"] {
+            assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn wrong_urls_say_what_to_do_and_never_the_password() {
+        for wrong in [
+            "backend:8000",
+            "http://",
+            "http://:80",
+            "http://h:0",
+            "http://h:65536",
+            "http://h:x",
+            "ftp://user:secret@h",
+            "http://h/?q",
+            "http://h/a b",
+            "http://user:secret@h/\u{e4}",
+        ] {
+            let error = BaseUrl::parse(wrong).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert!(BaseUrl::parse("https://h").unwrap_err().contains("use http:// or a TLS terminating proxy"));
+    }
+
+    #[test]
+    fn credentials_are_never_shown() {
+        let url = BaseUrl::parse("http://user:pa@ss@backend/x").unwrap();
+        assert!(url.has_credentials());
+        assert_eq!(url.with_endpoint("/e").display, "http://backend/x");
+        assert_eq!(mask("http://user:pa@ss@backend/x"), "http://***@backend/x");
+        assert_eq!(mask("http://user:pa/ss@backend"), "http://***@backend");
+        assert_eq!(mask("https://u:p@a and http://b/c"), "https://***@a and http://b/c");
+        assert_eq!(mask("no url"), "no url");
+    }
+}

@@ -93,6 +93,7 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
     prototype.observation_domain = header.observation_domain;
     prototype.presence = Presence::SRC_V4
         .with(Presence::DST_V4)
+        .with(Presence::NEXT_HOP_V4)
         .with(Presence::SRC_PORT)
         .with(Presence::DST_PORT)
         .with(Presence::PROTOCOL)
@@ -152,10 +153,7 @@ fn record(row: &[u8], layout: &Layout, clock: &MessageClock, prototype: FlowReco
     let mut r = prototype;
     r.src[..4].copy_from_slice(&row[0..4]);
     r.dst[..4].copy_from_slice(&row[4..8]);
-    if row[8..12] != [0; 4] {
-        r.next_hop[..4].copy_from_slice(&row[8..12]);
-        r.presence.set(Presence::NEXT_HOP_V4);
-    }
+    r.next_hop[..4].copy_from_slice(&row[8..12]);
     r.input_if = u32::from(word(row, 12));
     r.output_if = u32::from(word(row, 14));
     r.packets = u64::from(long(row, 16));

@@ -357,14 +357,13 @@ fn apply(step: &Step, octets: &[u8], record: &mut FlowRecord, scratch: &mut Scra
         Slot::DstV6 => {
             address::<16>(&mut record.dst, octets, Presence::DST_V6, Presence::DST_V4, (6, scratch.ip_version), known);
         }
-        // A next hop of zero is none (V5-11).
+        Slot::NextHopV4 if !step.checked => _ = copy::<4>(&mut record.next_hop, octets),
+        Slot::NextHopV6 if !step.checked => _ = copy::<16>(&mut record.next_hop, octets),
         Slot::NextHopV4 => {
-            known.clear(Presence::NEXT_HOP_V4);
             let own = Presence::NEXT_HOP_V4;
             address::<4>(&mut record.next_hop, octets, own, Presence::NEXT_HOP_V6, (4, scratch.ip_version), known);
         }
         Slot::NextHopV6 => {
-            known.clear(Presence::NEXT_HOP_V6);
             let own = Presence::NEXT_HOP_V6;
             address::<16>(&mut record.next_hop, octets, own, Presence::NEXT_HOP_V4, (6, scratch.ip_version), known);
         }

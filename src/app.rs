@@ -1,0 +1,358 @@
+//! The wiring, top to bottom: what starts in which order, what a signal does, how the process drains.
+//!
+//! Start: metrics -> delivery -> queue -> sockets -> batchers -> workers -> monitor -> HTTP. Nothing
+//! receives before everything behind it runs. Drain, in one place: [`Running::drain`]. Only main and
+//! the tools may import this module.
+
+mod rows;
+mod signals;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::clock::Clock;
+use crate::collect::{Collector, ExporterTable, HandOver, Workers};
+use crate::config::{Loaded, Settings, instance};
+use crate::metrics::{Ledger, Metrics, Shape};
+use crate::monitor::{Monitor, MonitorInputs};
+use crate::queue::{self, Batchers, FlowSender, Outlet};
+use crate::sink::stdout::StdoutOutlet;
+use crate::sink::{self, Output, Sink};
+use crate::web::{self, Health, Liveness, Readiness, Sources, WebServer};
+
+/// Share of `batch_interval` that a worker's batch may wait before the batcher's own interval begins.
+const WORKER_SHARE_OF_INTERVAL: u32 = 4;
+/// Longest that a worker keeps a batch that is not full.
+const FLOW_BATCH_AGE_MAX: Duration = Duration::from_millis(250);
+/// Between two looks at threads that are about to end.
+const POLL: Duration = Duration::from_millis(5);
+
+/// The collector as a whole.
+#[derive(Debug)]
+pub struct App;
+
+/// Where finished batches go, as something that can be ended.
+enum RunningSink {
+    Backend(Sink),
+    Stdout(Arc<StdoutOutlet>),
+}
+
+/// What the onlookers ask about the process's course.
+#[derive(Debug, Default)]
+struct Course {
+    ready: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// A collector that runs.
+pub struct Running {
+    /// Its metrics.
+    pub metrics: Arc<Metrics>,
+    /// Its name.
+    pub instance: String,
+    settings: Settings,
+    course: Arc<Course>,
+    listeners: Vec<(String, SocketAddr)>,
+    table: Arc<ExporterTable>,
+    workers: Workers,
+    batchers: Batchers,
+    sink: RunningSink,
+    monitor: Monitor,
+    web: WebServer,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone)]
+pub struct DrainReport {
+    /// The books after it.
+    pub ledger: Ledger,
+    /// Everything met its fate before the deadline, and every thread ended well.
+    pub clean: bool,
+    /// What did not go well, for people.
+    pub notes: Vec<String>,
+    /// A thread panicked or did not end: the exit code says so.
+    pub failed: bool,
+}
+
+impl App {
+    /// Starts everything; returns when datagrams are being received.
+    ///
+    /// # Errors
+    /// A port, thread or setting that cannot be had; each says what to do. What ran already ends.
+    pub fn start(mut settings: Settings, clock: Clock) -> anyhow::Result<Running> {
+        let (instance, source) = instance::resolve(&settings);
+        tracing::info!(instance, source, version = env!("CARGO_PKG_VERSION"), "clarion-collector starts");
+        settings.sink.instance.clone_from(&instance);
+        share_interval(&mut settings);
+        let metrics = Metrics::new(&shape(&settings, &instance));
+
+        let (outlet, sink) = start_sink(&settings, &clock, &metrics)?;
+        let (sender, receiver) = queue::channel(&settings.queue, settings.collect.workers, metrics.queue());
+        let collector = Collector::bind(settings.collect.clone(), clock.clone(), &metrics)?;
+        let (listeners, table) = (collector.addresses(), collector.table());
+        let batchers =
+            queue::spawn_batchers(&settings.queue, receiver, outlet, clock.clone(), metrics.batchers().to_vec())
+                .context("the batcher threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
+        let senders = (0..settings.collect.workers).map(|_| Box::new(sender.clone()) as Box<dyn HandOver>).collect();
+        // The workers hold the only senders: the queue closes when they have ended.
+        drop::<FlowSender>(sender);
+        let workers = collector
+            .start(senders, metrics.workers().to_vec())
+            .context("the worker threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
+        let monitor = start_monitor(&settings, &clock, &metrics, &table, &listeners);
+        let course = Arc::new(Course::default());
+        let sources = sources(&settings, &instance, &metrics, &table, &listeners, &course, &monitor);
+        let web = web::start(settings.web.clone(), sources, clock)?;
+        course.ready.store(true, Ordering::Release);
+        tracing::info!(http = %web.address(), workers = settings.collect.workers, batchers = settings.queue.batchers, output = %output_name(&settings), "ready");
+        Ok(Running { metrics, instance, settings, course, listeners, table, workers, batchers, sink, monitor, web })
+    }
+}
+
+/// The worker's share of the batching interval: the sum of both stays within what was set.
+fn share_interval(settings: &mut Settings) {
+    let age = (settings.queue.batch_interval / WORKER_SHARE_OF_INTERVAL).min(FLOW_BATCH_AGE_MAX);
+    settings.collect.flow_batch_age = age;
+    settings.queue.batch_interval -= age;
+}
+
+fn output_name(settings: &Settings) -> String {
+    match settings.sink.output {
+        Output::Backend => settings.sink.backend.display.clone(),
+        Output::Stdout => "stdout".to_owned(),
+    }
+}
+
+fn shape(settings: &Settings, instance: &str) -> Shape {
+    Shape {
+        listeners: settings.collect.listeners.iter().map(|l| l.name.clone()).collect(),
+        workers: settings.collect.workers,
+        batchers: settings.queue.batchers,
+        sink: match settings.sink.output {
+            Output::Backend => "backend",
+            Output::Stdout => "stdout",
+        },
+        instance: instance.to_owned(),
+    }
+}
+
+fn start_sink(
+    settings: &Settings,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> anyhow::Result<(Arc<dyn Outlet>, RunningSink)> {
+    match settings.sink.output {
+        Output::Backend => {
+            let (outlet, sink) = sink::start(settings.sink.clone(), clock.clone(), metrics.sink())?;
+            Ok((outlet, RunningSink::Backend(sink)))
+        }
+        Output::Stdout => {
+            let limit = settings.sink.in_flight_octets;
+            let outlet = StdoutOutlet::start(std::io::stdout(), limit, clock.clone(), metrics.sink())
+                .context("the thread for standard output cannot start")?;
+            let outlet = Arc::new(outlet);
+            Ok((Arc::clone(&outlet) as Arc<dyn Outlet>, RunningSink::Stdout(outlet)))
+        }
+    }
+}
+
+fn start_monitor(
+    settings: &Settings,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    table: &Arc<ExporterTable>,
+    listeners: &[(String, SocketAddr)],
+) -> Monitor {
+    let (table, books) = (Arc::clone(table), metrics.books.clone());
+    Monitor::start(MonitorInputs {
+        metrics: Arc::clone(metrics),
+        clock: clock.clone(),
+        maintain: Box::new(move |now_ns| table.maintain(now_ns, &books)),
+        listeners: listeners.to_vec(),
+        silence_hint: settings.collect.silence_hint,
+        heartbeats: Vec::new(),
+    })
+}
+
+fn sources(
+    settings: &Settings,
+    instance: &str,
+    metrics: &Arc<Metrics>,
+    table: &Arc<ExporterTable>,
+    listeners: &[(String, SocketAddr)],
+    course: &Arc<Course>,
+    monitor: &Monitor,
+) -> Sources {
+    let (ready, heartbeats, table) = (Arc::clone(course), monitor.heartbeats(), Arc::clone(table));
+    let (sink, backend_url) = (metrics.sink(), output_name(settings));
+    Sources {
+        metrics: Arc::clone(metrics),
+        instance: instance.to_owned(),
+        batch_size: settings.queue.batch_size,
+        batch_interval: settings.queue.batch_interval + settings.collect.flow_batch_age,
+        listeners: listeners.to_vec(),
+        health: Box::new(move || Health {
+            status: "healthy".to_owned(),
+            service: "clarion-collector".to_owned(),
+            backend_url: backend_url.clone(),
+        }),
+        ready: Box::new(move || readiness(&ready)),
+        live: Box::new(move || {
+            let stale = heartbeats.stale();
+            Liveness { live: stale.is_empty(), stale }
+        }),
+        degraded: Box::new(move || {
+            let sick = sink.healthy.value() < 1.0;
+            if sick { vec!["the backend does not accept batches: see the log and delivery_requests_total".to_owned()] } else { Vec::new() }
+        }),
+        exporters: Box::new(move || table.snapshot().into_iter().map(rows::exporter).collect()),
+    }
+}
+
+fn readiness(course: &Course) -> Readiness {
+    let (ready, reason) = if course.draining.load(Ordering::Acquire) {
+        (false, "draining")
+    } else if course.ready.load(Ordering::Acquire) {
+        (true, "sockets bound")
+    } else {
+        (false, "starting")
+    };
+    Readiness { ready, reason: reason.to_owned() }
+}
+
+impl Running {
+    /// Name and address of each listener.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        self.listeners.clone()
+    }
+
+    /// Where the HTTP side listens.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.web.address()
+    }
+
+    /// Exporters in the table.
+    #[must_use]
+    pub fn exporters(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Why the process cannot go on: a thread that ended by itself, or a closed standard output.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        if let Some(worker) = self.workers.any_dead() {
+            return Some(format!("{worker} ended by itself"));
+        }
+        if self.batchers.any_dead() {
+            return Some("a batcher ended by itself".to_owned());
+        }
+        if let Some(why) = self.monitor.any_dead() {
+            return Some(why);
+        }
+        match &self.sink {
+            RunningSink::Stdout(outlet) if outlet.broken() => Some("standard output was closed".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Ends readiness: `/readyz` answers 503 from here on, receiving goes on.
+    pub fn begin_drain(&self) {
+        self.course.draining.store(true, Ordering::Release);
+        self.monitor.begin_drain();
+    }
+
+    /// The drain, in the plan's order: readiness ends, sockets leave their groups and are read empty,
+    /// workers flush, the queue closes, batchers finish, delivery delivers or counts, HTTP ends last.
+    /// Takes `shutdown.timeout` and a little; `drain_delay` is the caller's.
+    #[must_use]
+    pub fn drain(self) -> DrainReport {
+        let end = Instant::now() + self.settings.shutdown_timeout;
+        let left = || end.saturating_duration_since(Instant::now());
+        self.begin_drain();
+        let Self { metrics, workers, batchers, sink, monitor, web, settings, .. } = self;
+        let mut notes = Vec::new();
+        let collected = workers.drain(settings.shutdown_timeout / 3);
+        let mut failed = !collected.panicked.is_empty() || !collected.unfinished.is_empty();
+        for name in &collected.abandoned {
+            notes.push(format!("{name} had not read its sockets empty at the deadline"));
+        }
+        for name in &collected.unfinished {
+            notes.push(format!("{name} did not end"));
+        }
+        for name in &collected.panicked {
+            notes.push(format!("{name} panicked"));
+        }
+        while !batchers.finished() && !left().is_zero() {
+            std::thread::sleep(POLL);
+        }
+        if batchers.finished() {
+            for (name, _) in batchers.join().into_iter().filter(|(_, panicked)| *panicked) {
+                failed = true;
+                notes.push(format!("{name} panicked"));
+            }
+        } else {
+            failed = true;
+            notes.push("the batchers did not end".to_owned());
+        }
+        let in_time = match sink {
+            RunningSink::Backend(sink) => {
+                let report = sink.finish(left());
+                if report.dropped > 0 {
+                    notes.push(format!("{} records could not be delivered before the deadline", report.dropped));
+                }
+                report.in_time
+            }
+            RunningSink::Stdout(outlet) => outlet.finish(left()),
+        };
+        monitor.stop();
+        metrics.books.refresh();
+        let ledger = metrics.books.ledger();
+        if ledger.imbalance() != 0 {
+            notes.push(format!("the books do not balance: {} records unexplained", ledger.imbalance()));
+        }
+        web.stop();
+        DrainReport { ledger, clean: in_time && collected.is_clean() && !failed, notes, failed }
+    }
+}
+
+/// The command `run`: the collector until a signal or a fault.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let drain_delay = loaded.settings.drain_delay;
+    // Before anything that takes time: a signal during the start must not be lost.
+    let signals = signals::Signals::install().context("signals cannot be received")?;
+    let running = App::start(loaded.settings, Clock::system())?;
+    let cause = signals.wait(|| running.fault());
+    let faulty = matches!(cause, signals::Cause::Fault(_));
+    match &cause {
+        signals::Cause::Signal(name) => tracing::info!(signal = name, "draining; a second signal ends at once"),
+        signals::Cause::Fault(why) => tracing::error!(why, "draining: the process cannot go on"),
+    }
+    running.begin_drain();
+    if !faulty && !drain_delay.is_zero() {
+        tracing::info!(?drain_delay, "not ready any more, still receiving");
+        std::thread::sleep(drain_delay);
+    }
+    let report = running.drain();
+    let Ledger { decoded, delivered, dropped, kernel_dropped, .. } = report.ledger;
+    for note in &report.notes {
+        tracing::warn!("{note}");
+    }
+    tracing::info!(decoded, delivered, dropped, kernel_dropped, clean = report.clean, "ended");
+    Ok(if faulty || report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,70 @@
+//! SIGTERM and SIGINT: the first asks for a drain, a second ends the process at once.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the process's own faults are looked for while it waits.
+const FAULT_POLL: Duration = Duration::from_millis(250);
+
+/// Exit code of a process that was told twice: 128 + SIGINT, as shells have it.
+const KILLED: i32 = 130;
+
+/// Why waiting ended.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// The name of the signal.
+    Signal(&'static str),
+    /// The process cannot go on.
+    Fault(String),
+}
+
+/// The installed handlers.
+#[derive(Debug)]
+pub(super) struct Signals {
+    first: Receiver<&'static str>,
+}
+
+impl Signals {
+    /// Installs both handlers on a thread of their own.
+    pub(super) fn install() -> io::Result<Self> {
+        let (sender, first) = channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (mut term, mut interrupt) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            runtime.block_on(async move {
+                loop {
+                    let name = tokio::select! {
+                        _ = term.recv() => "SIGTERM",
+                        _ = interrupt.recv() => "SIGINT",
+                    };
+                    // Nobody waits any more, or one was sent already: this is the second.
+                    if sender.send(name).is_err() {
+                        tracing::error!(signal = name, "second signal: ending at once, what is in memory is lost");
+                        std::process::exit(KILLED);
+                    }
+                }
+            });
+        })?;
+        Ok(Self { first })
+    }
+
+    /// Waits for the first signal or for `fault` to say why the process cannot go on.
+    pub(super) fn wait(self, fault: impl Fn() -> Option<String>) -> Cause {
+        loop {
+            match self.first.recv_timeout(FAULT_POLL) {
+                Ok(name) => return Cause::Signal(name),
+                Err(RecvTimeoutError::Disconnected) => return Cause::Fault("signals ended".to_owned()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(why) = fault() {
+                return Cause::Fault(why);
+            }
+        }
+    }
+}

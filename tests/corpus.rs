@@ -1,0 +1,98 @@
+//! Real captures, offline: what `decode` makes of them is held against the expected records.
+//!
+//! The captures are not part of this repository; without them (CLARION_SHARED, or ../shared) these
+//! tests say so and pass. The comparison is the corpus's own compare.py, run with every key and every
+//! element. Captures that a later version must win stand in `LATER`, with the reason.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clarion_collector::decode::Selection;
+use clarion_collector::sink::encode::ndjson::write_ndjson;
+use clarion_collector::tools::capture::Capture;
+use clarion_collector::tools::decode::decode_capture;
+
+/// Captures whose expected records are not reached yet: (name, why).
+const LATER: &[(&str, &str)] = &[];
+
+fn corpus() -> Option<PathBuf> {
+    let shared = std::env::var_os("CLARION_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let corpus = shared.join("corpus");
+    if corpus.join("MANIFEST.tsv").is_file() {
+        return Some(corpus);
+    }
+    eprintln!("SKIPPED: no captures at {}", corpus.display());
+    None
+}
+
+fn captures(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "pcap"))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{}", folder.display());
+    paths
+}
+
+fn decode_to(path: &Path, out: &Path) -> usize {
+    let mut capture = Capture::open(path).unwrap();
+    let (mut lines, mut records) = (Vec::new(), 0);
+    decode_capture(&mut capture, Selection::All, |batch| {
+        for (index, record) in batch.records.iter().enumerate() {
+            write_ndjson(record, batch, index, &mut lines);
+            lines.push(b'\n');
+            records += 1;
+        }
+        Ok(())
+    })
+    .unwrap();
+    fs::write(out, lines).unwrap();
+    records
+}
+
+#[test]
+fn every_capture_decodes_to_its_expected_records() {
+    let Some(corpus) = corpus() else { return };
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: compare.py needs python3");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let later: BTreeMap<&str, &str> = LATER.iter().copied().collect();
+    let (mut wrong, mut won, mut compared) = (Vec::new(), Vec::new(), 0);
+    for path in captures(&corpus) {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let expected = corpus.join(format!("{name}.expected.json"));
+        assert!(expected.is_file(), "{name} has no expected records");
+        let out = folder.path().join(format!("{name}.ndjson"));
+        decode_to(&path, &out);
+        let verdict =
+            Command::new("python3").arg(corpus.join("compare.py")).args([&out, &expected]).output().unwrap();
+        compared += 1;
+        match (verdict.status.success(), later.get(name.as_str())) {
+            (true, None) => {}
+            (false, Some(why)) => eprintln!("LATER: {name}: {why}"),
+            (true, Some(_)) => won.push(name),
+            (false, None) => wrong.push(String::from_utf8_lossy(&verdict.stdout).into_owned()),
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {compared} captures differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(won.is_empty(), "take these out of LATER: {won:?}");
+}
+
+#[test]
+fn malformed_and_foreign_captures_do_no_harm() {
+    let Some(corpus) = corpus() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for path in captures(&corpus.join("malformed")) {
+        decode_to(&path, &folder.path().join("out"));
+    }
+    for path in captures(&corpus.join("sflow")) {
+        assert_eq!(decode_to(&path, &folder.path().join("out")), 0, "{}", path.display());
+    }
+}

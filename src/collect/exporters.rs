@@ -344,6 +344,11 @@ impl ExporterTable {
         self.count_retired(parked);
     }
 
+    /// Drops what was parked in a domain after it was forgotten.
+    pub(super) fn empty(&self, forgotten: &Domain) {
+        self.count_retired(forgotten.retire());
+    }
+
     /// Once a second: drops sets that waited too long, forgets who is silent, and sets the levels
     /// `exporters{state}` in `books`.
     pub fn maintain(&self, now_ns: u64, books: &Books) {
@@ -469,5 +474,4 @@ impl ExporterEntry {
 }
 
 #[cfg(test)]
-#[path = "exporters_tests.rs"]
 mod tests;

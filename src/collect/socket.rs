@@ -325,5 +325,4 @@ fn kernel_at_least(major: u32, minor: u32) -> bool {
 }
 
 #[cfg(test)]
-#[path = "socket_tests.rs"]
 mod tests;

@@ -1,0 +1,203 @@
+use std::time::Duration;
+
+use super::*;
+use crate::collect::tests::{Queue, metrics, settings, v5};
+use crate::metrics::Metrics;
+
+struct Rig {
+    pipeline: Pipeline,
+    metrics: Arc<Metrics>,
+    table: Arc<ExporterTable>,
+    queue: Queue,
+}
+
+fn rig(batch_age: Duration) -> Rig {
+    let metrics = metrics(1, 1);
+    let table = Arc::new(ExporterTable::new(&settings(1, 1), metrics.books.clone()).expect("table"));
+    let queue = Queue::default();
+    let pipeline = Pipeline::new(PipelineParts {
+        table: Arc::clone(&table),
+        notices: Arc::default(),
+        metrics: metrics.worker(0),
+        sender: Box::new(queue.clone()),
+        listeners: vec!["l0".into()],
+        batch_age_ns: u64::try_from(batch_age.as_nanos()).expect("short"),
+        window: 128,
+    });
+    Rig { pipeline, metrics, table, queue }
+}
+
+fn raw(octets: &[u8]) -> RawDatagram<'_> {
+    RawDatagram { peer: SocketAddr::from(([192, 0, 2, 1], 5_000)), receive_ns: None, octets, truncated: false }
+}
+
+#[test]
+fn what_is_no_message_is_rejected_and_counted() {
+    let mut rig = rig(Duration::ZERO);
+    rig.pipeline.begin(1);
+    rig.pipeline.take(0, &raw(&[]), 7);
+    rig.pipeline.take(0, &raw(&[0xff; 100]), 7);
+    rig.pipeline.take(0, &RawDatagram { truncated: true, ..raw(&[0, 5]) }, 7);
+    assert_eq!(rig.metrics.books.ledger().datagrams_explained, 0, "only a turn's end publishes");
+    rig.pipeline.end();
+    assert_eq!(rig.metrics.books.ledger().datagrams_explained, 3);
+    assert_eq!(rig.metrics.books.rejected[DecodeErrorKind::Truncated as usize].value(), 1);
+    assert!(rig.table.is_empty(), "nobody is made an exporter by junk");
+}
+
+#[test]
+fn a_batch_leaves_full_or_old_and_is_held_until_then() {
+    let mut rig = rig(Duration::from_nanos(50));
+    let held = rig.metrics.worker(0).held;
+    rig.pipeline.begin(100);
+    rig.pipeline.take(0, &raw(&v5(30, 0, 0)), 7);
+    rig.pipeline.end();
+    assert_eq!(held.value(), 30, "needs the decoder");
+    assert_eq!(rig.pipeline.time_left(120), Some(30));
+    rig.pipeline.hand_over_if_old(149);
+    assert_eq!(rig.queue.records.load(Ordering::Acquire), 0);
+    rig.pipeline.hand_over_if_old(150);
+    assert_eq!((rig.queue.records.load(Ordering::Acquire), held.value()), (30, 0));
+    assert_eq!(rig.pipeline.time_left(150), None);
+    // 64 datagrams of 30 are more than a batch: it leaves in the middle of the turn.
+    rig.pipeline.begin(200);
+    for d in 0..64 {
+        rig.pipeline.take(0, &raw(&v5(30, 30 + d * 30, 0)), 8);
+        assert!(rig.metrics.books.records_decoded() >= rig.queue.records.load(Ordering::Acquire));
+    }
+    rig.pipeline.end();
+    assert!(rig.queue.records.load(Ordering::Acquire) >= 30 + 1_024);
+    rig.pipeline.hand_over();
+    assert_eq!(rig.queue.records.load(Ordering::Acquire), 65 * 30);
+    assert_eq!(rig.metrics.books.records_decoded(), 65 * 30);
+    assert_eq!(rig.metrics.books.missing.iter().map(crate::metrics::Tally::value).sum::<u64>(), 0);
+}
+
+#[test]
+fn a_gap_in_the_sequence_is_counted_once_it_has_left_the_window() {
+    let mut rig = rig(Duration::from_secs(1));
+    for turn in 0..40_u32 {
+        rig.pipeline.begin(1);
+        for d in turn * 64..(turn + 1) * 64 {
+            // Datagram 10 never comes: its 30 flows are missing.
+            if d != 10 {
+                rig.pipeline.take(0, &raw(&v5(30, d * 30, 0)), 8);
+            }
+        }
+        rig.pipeline.end();
+    }
+    let missing = rig.metrics.books.missing[crate::flow::Version::V5.index()].value();
+    assert_eq!(missing, 30, "needs the decoder");
+}
+
+#[test]
+fn a_forgotten_exporter_is_found_again_in_the_next_turn() {
+    let mut rig = rig(Duration::from_secs(1));
+    let send = |rig: &mut Rig, sequence| {
+        rig.pipeline.begin(1);
+        rig.pipeline.take(0, &raw(&v5(1, sequence, 0)), 8);
+        rig.pipeline.end();
+    };
+    send(&mut rig, 0);
+    assert_eq!(rig.table.len(), 1, "needs the decoder");
+    rig.table.maintain(u64::MAX, &rig.metrics.books);
+    assert_eq!(rig.table.len(), 0);
+    send(&mut rig, 1);
+    assert_eq!(rig.table.len(), 1, "the cache must not keep a domain that was retired");
+    assert_eq!(rig.table.snapshot()[0].datagrams, 1);
+}
+
+/// A v9 or IPFIX message of observation domain 7 with the given sets.
+fn message(version: u16, sequence: u32, sets: &[Vec<u8>]) -> Vec<u8> {
+    let body: Vec<u8> = sets.concat();
+    let mut octets = version.to_be_bytes().to_vec();
+    if version == 9 {
+        octets.extend(u16::try_from(sets.len()).expect("few").to_be_bytes());
+        octets.extend(60_000_u32.to_be_bytes());
+    } else {
+        octets.extend(u16::try_from(16 + body.len()).expect("short").to_be_bytes());
+    }
+    octets.extend([1_700_000_000_u32, sequence, 7].map(u32::to_be_bytes).concat());
+    octets.extend(body);
+    octets
+}
+
+fn set(id: u16, body: &[u16]) -> Vec<u8> {
+    let length = u16::try_from(4 + 2 * body.len()).expect("short");
+    [id, length].iter().chain(body).flat_map(|word| word.to_be_bytes()).collect()
+}
+
+/// Template 256: sourceIPv4Address 8, destinationIPv4Address 12.
+const TEMPLATE: [u16; 6] = [256, 2, 8, 4, 12, 4];
+/// One record of it.
+const RECORD: [u16; 4] = [0xc000, 0x0201, 0xc633, 0x6401];
+
+#[test]
+fn sets_parked_in_a_domain_that_was_just_forgotten_are_counted() {
+    let mut rig = rig(Duration::from_secs(1));
+    let data = message(9, 0, &[set(256, &RECORD)]);
+    rig.pipeline.begin(1);
+    rig.pipeline.take(0, &raw(&data), 8);
+    // The table forgets the exporter in the middle of the turn.
+    rig.table.maintain(u64::MAX, &rig.metrics.books);
+    rig.pipeline.take(0, &raw(&data), 8);
+    rig.pipeline.end();
+    let (books, ledger) = (&rig.metrics.books, rig.metrics.books.ledger());
+    assert_eq!(ledger.sets_seen, 2, "needs the decoder");
+    assert_eq!(ledger.sets_explained, 2);
+    assert_eq!((books.sets_parked.level(), books.parked_bytes.level()), (0, 0));
+    assert_eq!(books.sets_dropped[crate::decode::SetDropKind::Retired as usize].value(), 2);
+}
+
+#[test]
+fn a_port_that_sends_templates_gets_a_domain_of_its_own_although_it_was_cached() {
+    let mut rig = rig(Duration::from_secs(1));
+    let sessions = |rig: &Rig| {
+        let mut sessions: Vec<String> =
+            rig.table.snapshot()[0].domains.iter().map(|d| format!("{:?}", d.key.session)).collect();
+        sessions.sort();
+        sessions
+    };
+    let data = message(10, 0, &[set(256, &RECORD)]);
+    rig.pipeline.begin(1);
+    rig.pipeline.take(0, &raw(&data), 8);
+    rig.pipeline.end();
+    assert_eq!(rig.table.len(), 1, "needs the decoder");
+    assert_eq!(sessions(&rig), ["Any"]);
+    // In one turn: the cached domain was used already when the template comes.
+    rig.pipeline.begin(2);
+    rig.pipeline.take(0, &raw(&data), 8);
+    rig.pipeline.take(0, &raw(&message(10, 1, &[set(2, &TEMPLATE), set(256, &RECORD)])), 8);
+    rig.pipeline.take(0, &raw(&message(10, 2, &[set(256, &RECORD)])), 8);
+    rig.pipeline.end();
+    assert_eq!(sessions(&rig), ["Any", "Port(5000)"]);
+    assert!(rig.metrics.books.records_decoded() >= 2);
+    let ledger = rig.metrics.books.ledger();
+    assert_eq!((ledger.sets_seen, ledger.sets_explained), (5, 5));
+    assert_eq!((ledger.datagrams_explained, rig.table.snapshot()[0].datagrams), (4, 4));
+}
+
+#[test]
+fn a_panic_costs_the_datagram_and_its_domain_only() {
+    let mut rig = rig(Duration::from_secs(1));
+    let send = |rig: &mut Rig, sequence| rig.pipeline.take(0, &raw(&v5(2, sequence, 0)), 8);
+    rig.pipeline.begin(1);
+    send(&mut rig, 0);
+    let healthy = std::mem::replace(&mut rig.pipeline.decoder, |_, _, _, batch| {
+        batch.records.push(crate::flow::FlowRecord::empty(crate::flow::Version::V5));
+        assert!(decoding_now());
+        panic!("over this datagram");
+    });
+    send(&mut rig, 2);
+    rig.pipeline.decoder = healthy;
+    send(&mut rig, 4);
+    rig.pipeline.end();
+    assert!(!decoding_now());
+    let books = &rig.metrics.books;
+    assert_eq!(books.rejected[DecodeErrorKind::Panic as usize].value(), 1, "needs the decoder");
+    assert_eq!((books.processed.value(), books.records_decoded()), (2, 4));
+    assert_eq!(rig.metrics.worker(0).held.value(), 4, "what the panic left half done is gone");
+    let row = &rig.table.snapshot()[0];
+    assert_eq!((row.datagrams, row.rejected, row.records, row.domains.len()), (3, 1, 4, 1));
+    assert_eq!(books.ledger().sets_explained, books.ledger().sets_seen);
+}

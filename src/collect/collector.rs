@@ -240,7 +240,7 @@ impl Workers {
             self.wait_until(Instant::now() + GRACE);
         }
         report.unfinished = self.running();
-        for thread in self.threads {
+        for thread in std::mem::take(&mut self.threads) {
             if thread.handle.is_finished() && (thread.handle.join().is_err() || thread.panicked.load(Ordering::Acquire))
             {
                 report.panicked.push(thread.name);
@@ -257,5 +257,12 @@ impl Workers {
         while !self.running().is_empty() && Instant::now() < end {
             thread::sleep(JOIN_POLL);
         }
+    }
+}
+
+impl Drop for Workers {
+    /// Not drained: the threads end by themselves, since nobody can tell them any more.
+    fn drop(&mut self) {
+        self.orders.stop.store(true, Ordering::Release);
     }
 }

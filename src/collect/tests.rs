@@ -371,3 +371,10 @@ fn drain_ends_idle_workers_at_once_and_gives_their_senders_back() {
     assert!(report.is_clean() && report.left == [("l0".to_owned(), LeavingSocket::Alone)], "{report:?}");
     assert_eq!(Arc::strong_count(&queue.records), 1);
 }
+
+#[test]
+fn workers_that_are_dropped_end_by_themselves() {
+    let running = start(&settings(1, 2));
+    drop(running.workers);
+    wait_for("the workers' senders", || Arc::strong_count(&running.queue.records) == 1);
+}

@@ -30,7 +30,7 @@ pub(super) fn data(template: &Template, all: bool) -> DataPlan {
                 offer(&mut chosen, Candidate { role, element: specifier.element, field, offset, length });
             }
         }
-        if all && length != 0 {
+        if all {
             keep.push(Keep { element: specifier.element, length, offset, field });
         }
         if length != VARIABLE_LENGTH {
@@ -113,8 +113,6 @@ fn decided_at_run_time(candidate: &Candidate, chosen: &[Candidate]) -> bool {
             Slot::SrcV4 | Slot::SrcV6 => has(Slot::SrcV4) && has(Slot::SrcV6),
             Slot::DstV4 | Slot::DstV6 => has(Slot::DstV4) && has(Slot::DstV6),
             Slot::NextHopV4 | Slot::NextHopV6 => has(Slot::NextHopV4) && has(Slot::NextHopV6),
-            // All-zero means "none" (protocol.md section 5).
-            Slot::SrcMac | Slot::DstMac => true,
             _ => false,
         }
 }

@@ -304,14 +304,13 @@ pub(crate) fn icmp_from_ports(record: &mut FlowRecord) {
     }
 }
 
+/// Copies exactly N octets; false if there are others (a variable-length field can hold anything).
 fn copy<const N: usize>(target: &mut [u8], octets: &[u8]) -> bool {
-    match <[u8; N]>::try_from(octets) {
-        Ok(octets) => {
-            target[..N].copy_from_slice(&octets);
-            octets != [0; N]
-        }
-        Err(_) => false,
+    let fits = octets.len() == N;
+    if fits {
+        target[..N].copy_from_slice(octets);
     }
+    fits
 }
 
 /// One family of an address where the template has both: the one that is not zero counts; where

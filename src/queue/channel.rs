@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 
 use super::QueueSettings;
 use crate::flow::{Exporter, FlowBatch, FlowRecord};
-use crate::limits::{FLOW_BATCH_ARENA_KEPT_OCTETS, FLOW_BATCH_SPARE_RECORDS, ROWS_PER_MESSAGE_MAX};
+use crate::limits::{BODY_OCTETS_MAX, FLOW_BATCH_ARENA_KEPT_OCTETS, FLOW_BATCH_SPARE_RECORDS, ROWS_PER_MESSAGE_MAX};
 use crate::metrics::{QueueMetrics, RecordDrop};
 use crate::sink::encode::Format;
 
@@ -39,23 +39,26 @@ pub fn channel(settings: &QueueSettings, workers: usize, metrics: QueueMetrics) 
     (FlowSender { full: full_in, empty: empty_out, ends: ends.clone() }, FlowReceiver { full: full_out, ends })
 }
 
-/// Upper bound of what queue and pool keep, octets; for the memory sum.
+/// Upper bound of what queue, pool and the batchers' open bodies keep, octets; for the memory sum.
 ///
 /// Recycled batches keep their first capacity; queued ones may together hold as many records again in
 /// grown batches; and each batch in somebody's hands (and one in an empty queue) may hold the rows of one
-/// largest message past its target, in a vector that doubled to get there.
+/// largest message past its target, in a vector that doubled to get there. An open body doubles too.
 #[must_use]
 pub fn pool_octets(settings: &QueueSettings, workers: usize) -> u64 {
     // A record, and at worst an exporter entry for each.
     const RECORD_OCTETS: usize = size_of::<FlowRecord>() + size_of::<std::sync::Arc<Exporter>>();
+    // All keys at their longest are some 500; as much again for a switch_id.
+    const JSON_RECORD_OCTETS: usize = 1_024;
     let slots = settings.queue_batches.max(1);
     let batches = batches(settings, workers);
     let in_hand = (batches - slots + 1) * 2 * (settings.flow_batch_records + ROWS_PER_MESSAGE_MAX);
-    let arenas = match settings.encode.format {
-        Format::BackendJson => 0,
-        Format::Ndjson => batches * FLOW_BATCH_ARENA_KEPT_OCTETS,
+    let (arenas, body) = match settings.encode.format {
+        Format::BackendJson => (0, settings.batch_size.saturating_mul(JSON_RECORD_OCTETS).min(BODY_OCTETS_MAX)),
+        Format::Ndjson => (batches * FLOW_BATCH_ARENA_KEPT_OCTETS, BODY_OCTETS_MAX),
     };
-    ((2 * slots * batch_capacity(settings) + in_hand) * RECORD_OCTETS + arenas) as u64
+    let flows = (2 * slots * batch_capacity(settings) + in_hand) * RECORD_OCTETS;
+    (flows + arenas + 2 * settings.batchers * body) as u64
 }
 
 fn batches(settings: &QueueSettings, workers: usize) -> usize {

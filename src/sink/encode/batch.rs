@@ -110,3 +110,41 @@ fn split_runs(runs: &[ExporterRun], records: u32) -> (Vec<ExporterRun>, Vec<Expo
     }
     (first, second)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::encode::testing::{numbered, serials};
+    use crate::sink::encode::{Counters, EncodeSettings, Encoder, Progress};
+
+    fn body(records: u32) -> EncodedBatch {
+        let settings = EncodeSettings { format: Format::BackendJson, extra_keys: false, counters: Counters::Raw };
+        let mut encoder = Encoder::new(settings, 1_000, 1 << 20);
+        encoder.append(&numbered(0, records), &mut Progress::default());
+        encoder.finish().expect("a body")
+    }
+
+    #[test]
+    fn halves_have_numbers_and_keys_of_their_own_that_a_retry_repeats() {
+        let whole = body(5);
+        let id = whole.id;
+        let (first, second) = whole.clone().split().expect("two halves");
+        assert_eq!((first.records, second.records, first.part, second.part), (2, 3, 1, 2));
+        assert_eq!((serials(&first), serials(&second)), (vec![0, 1], vec![2, 3, 4]));
+        let (_, last) = second.clone().split().expect("two halves");
+        assert_eq!((last.part, last.id, serials(&last)), (6, id, vec![3, 4]));
+        let (again, _) = whole.split().expect("two halves");
+        assert_eq!(again.idempotency_key(), first.idempotency_key());
+        assert_ne!(first.idempotency_key(), second.idempotency_key());
+        assert_eq!(first.idempotency_key().get_version_num(), 5);
+    }
+
+    #[test]
+    fn one_record_or_none_cannot_be_split() {
+        let one = body(1);
+        let back = one.clone().split().expect_err("the batch itself");
+        assert_eq!((back.body, back.part, back.records), (one.body, 0, 1));
+        let empty = EncodedBatch { records: 0, record_ends: vec![], per_exporter: vec![], ..body(1) };
+        assert!(empty.split().is_err());
+    }
+}

@@ -159,9 +159,8 @@ fn start_sink(
         }
         Output::Stdout => {
             let limit = settings.sink.in_flight_octets;
-            let outlet = StdoutOutlet::start(std::io::stdout(), limit, clock.clone(), metrics.sink())
+            let outlet = StdoutOutlet::spawn(std::io::stdout(), limit, clock.clone(), metrics.sink())
                 .context("the thread for standard output cannot start")?;
-            let outlet = Arc::new(outlet);
             Ok((Arc::clone(&outlet) as Arc<dyn Outlet>, RunningSink::Stdout(outlet)))
         }
     }
@@ -256,7 +255,7 @@ impl Running {
         if let Some(worker) = self.workers.any_dead() {
             return Some(format!("{worker} ended by itself"));
         }
-        if self.batchers.any_dead() {
+        if self.batchers.any_ended() {
             return Some("a batcher ended by itself".to_owned());
         }
         if let Some(why) = self.monitor.any_dead() {

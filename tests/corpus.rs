@@ -71,8 +71,7 @@ fn every_capture_decodes_to_its_expected_records() {
         assert!(expected.is_file(), "{name} has no expected records");
         let out = folder.path().join(format!("{name}.ndjson"));
         decode_to(&path, &out);
-        let verdict =
-            Command::new("python3").arg(corpus.join("compare.py")).args([&out, &expected]).output().unwrap();
+        let verdict = Command::new("python3").arg(corpus.join("compare.py")).args([&out, &expected]).output().unwrap();
         compared += 1;
         match (verdict.status.success(), later.get(name.as_str())) {
             (true, None) => {}

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use crate::decode::{DecodeSettings, SessionPolicy};
 use crate::flow::FlowBatch;
+use crate::queue::FlowSender;
 
 /// Where a worker's full batches go: the queue's sender. Never blocks.
 pub trait HandOver: Send {
@@ -45,6 +46,20 @@ pub trait HandOver: Send {
     /// Records that a batch aims at.
     fn batch_records(&self) -> usize {
         crate::limits::FLOW_BATCH_RECORDS
+    }
+}
+
+impl HandOver for FlowSender {
+    fn first_batch(&self) -> Box<FlowBatch> {
+        Self::first_batch(self)
+    }
+
+    fn hand_over(&self, batch: &mut Box<FlowBatch>) {
+        Self::hand_over(self, batch);
+    }
+
+    fn batch_records(&self) -> usize {
+        Self::batch_records(self)
     }
 }
 

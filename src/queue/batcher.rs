@@ -75,6 +75,12 @@ impl Batchers {
         self.threads.iter().all(|(_, thread)| thread.is_finished())
     }
 
+    /// True if one has ended; while senders live, only a panic outside encoding ends a batcher.
+    #[must_use]
+    pub fn any_ended(&self) -> bool {
+        self.threads.iter().any(|(_, thread)| thread.is_finished())
+    }
+
     /// Waits for the end of all: (name, whether it panicked).
     #[must_use]
     pub fn join(self) -> Vec<(String, bool)> {

@@ -35,7 +35,8 @@ pub fn channel(settings: &QueueSettings, workers: usize, metrics: QueueMetrics) 
         // Never full: it has room for exactly these.
         let _ = empty_in.try_send(Box::new(FlowBatch::with_capacity(capacity)));
     }
-    let ends = Ends { metrics, empty_in, capacity, records_max: (slots * capacity) as u64 };
+    let batch_records = settings.flow_batch_records;
+    let ends = Ends { metrics, empty_in, batch_records, capacity, records_max: (slots * capacity) as u64 };
     (FlowSender { full: full_in, empty: empty_out, ends: ends.clone() }, FlowReceiver { full: full_out, ends })
 }
 
@@ -52,7 +53,7 @@ pub fn pool_octets(settings: &QueueSettings, workers: usize) -> u64 {
     const JSON_RECORD_OCTETS: usize = 1_024;
     let slots = settings.queue_batches.max(1);
     let batches = batches(settings, workers);
-    let in_hand = (batches - slots + 1) * 2 * (settings.flow_batch_records + ROWS_PER_MESSAGE_MAX);
+    let in_hand = (batches - slots + 1) * 2 * (settings.flow_batch_records + 2 * ROWS_PER_MESSAGE_MAX);
     let (arenas, body) = match settings.encode.format {
         Format::BackendJson => (0, settings.batch_size.saturating_mul(JSON_RECORD_OCTETS).min(BODY_OCTETS_MAX)),
         Format::Ndjson => (batches * FLOW_BATCH_ARENA_KEPT_OCTETS, BODY_OCTETS_MAX),
@@ -74,6 +75,8 @@ fn batch_capacity(settings: &QueueSettings) -> usize {
 struct Ends {
     metrics: QueueMetrics,
     empty_in: Sender<Box<FlowBatch>>,
+    /// Records that a batch aims at.
+    batch_records: usize,
     /// Records an empty batch has room for.
     capacity: usize,
     /// Records in the queue at most.
@@ -152,6 +155,12 @@ impl FlowSender {
             self.ends.recycle(full);
         }
         self.note_fill();
+    }
+
+    /// Records that a worker's batch aims at.
+    #[must_use]
+    pub const fn batch_records(&self) -> usize {
+        self.ends.batch_records
     }
 
     /// FlowBatches that wait for a batcher.

@@ -77,12 +77,13 @@ fn optional(record: &FlowRecord, settings: EncodeSettings, line: &mut Line) {
             line.lit(b",\"dst_sgt\":");
             line.uint32(u32::from(record.dst_sgt));
         }
-        if record.has(Presence::SRC_MAC) {
+        // An all-zero address is what exporters send for "none" (protocol rules, section 5).
+        if record.has(Presence::SRC_MAC) && record.src_mac != [0; 6] {
             line.lit(b",\"src_mac\":\"");
             line.mac(record.src_mac);
             line.lit(b"\"");
         }
-        if record.has(Presence::DST_MAC) {
+        if record.has(Presence::DST_MAC) && record.dst_mac != [0; 6] {
             line.lit(b",\"dst_mac\":\"");
             line.mac(record.dst_mac);
             line.lit(b"\"");
@@ -92,9 +93,9 @@ fn optional(record: &FlowRecord, settings: EncodeSettings, line: &mut Line) {
             line.uint32(u32::from(record.vlan));
         }
     }
-    if settings.extra_keys && (record.sampling_rate != 1 || record.sampling_source == SamplingSource::Unknown) {
+    if settings.extra_keys && (record.rate() != 1 || record.sampling_source == SamplingSource::Unknown) {
         line.lit(b",\"sampling_rate\":");
-        line.uint32(record.sampling_rate);
+        line.uint32(record.rate());
         line.lit(b",\"sampling_source\":\"");
         line.bytes(record.sampling_source.label().as_bytes());
         line.lit(b"\"");
@@ -103,7 +104,7 @@ fn optional(record: &FlowRecord, settings: EncodeSettings, line: &mut Line) {
 
 /// Bytes and packets times the sampling rate, saturating.
 pub(super) fn scaled(record: &FlowRecord) -> (u64, u64) {
-    let rate = u64::from(record.sampling_rate);
+    let rate = u64::from(record.rate());
     (record.bytes.saturating_mul(rate), record.packets.saturating_mul(rate))
 }
 

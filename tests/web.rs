@@ -238,6 +238,28 @@ fn status_and_ledger_are_whole() {
 }
 
 #[test]
+fn the_page_reads_what_the_status_has() {
+    let fixture = start();
+    let at = fixture.server.address();
+    let (page, status) = (read(at, "/").body, read(at, "/api/v1/status").json());
+    let mut paths = 0;
+    for marker in ["s => s.", "percent(s.", "status.", "values(s.", " + s."] {
+        for part in page.split(marker).skip(1) {
+            let path =
+                part.split(|c: char| !c.is_ascii_lowercase() && !matches!(c, '_' | '.' | '0'..='9')).next().unwrap();
+            // Methods of a value are called; they are no key.
+            let keys = path.split('.').filter(|key| !matches!(*key, "join" | "length" | "to"));
+            let mut value = &status;
+            for key in keys {
+                value = value.get(key).unwrap_or_else(|| panic!("the page reads {path}, the status has no {key}"));
+            }
+            paths += 1;
+        }
+    }
+    assert!(paths >= 20, "only {paths} paths were found in the page");
+}
+
+#[test]
 fn exporters_are_listed_and_hostile_names_stay_text() {
     let fixture = start();
     let at = fixture.server.address();

@@ -1,1 +1,120 @@
-fn main() {}
+//! What decoding a datagram costs, per flow: v5, v9 and IPFIX as the synthetic exporters send them, and
+//! v9 with a template of 20 IPv4 fields (64 octets a record, 22 records, as the performance plan has it).
+
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use clarion_collector::decode::{
+    Datagram, DecodeSettings, Domain, DomainKey, ExporterState, LearnedBudget, Selection, Session, decode, identify,
+};
+use clarion_collector::flow::{Exporter, FlowBatch, Version};
+use clarion_collector::limits;
+use clarion_collector::tools::synthetic::{SyntheticExporter, SyntheticOptions};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const NOW_NS: u64 = 1_700_000_000_000_000_000;
+
+fn domain(version: Version) -> Domain {
+    let settings =
+        DecodeSettings { selection: Selection::Core, sampling_default: None, sampling_override: None, park_age_ns: 0 };
+    let budget = Arc::new(LearnedBudget {
+        parked_octets: AtomicU64::new(0),
+        parked_octets_max: limits::PARKED_OCTETS.default,
+        learned_octets: AtomicU64::new(0),
+        learned_octets_max: limits::LEARNED_OCTETS.default,
+    });
+    let exporter = Arc::new(Exporter::of_address(IpAddr::from([192, 0, 2, 1])));
+    let state = Arc::new(ExporterState::new(exporter, settings, budget));
+    Domain::new(DomainKey { session: Session::Any, version, observation_domain: 1 }, state, None)
+}
+
+/// 20 fields, 64 octets: addresses, ports, protocol, flags, TOS, interfaces, AS, counters, times ...
+const FIELDS: [(u16, u16); 20] = [
+    (8, 4),
+    (12, 4),
+    (15, 4),
+    (10, 4),
+    (14, 4),
+    (2, 4),
+    (1, 4),
+    (22, 4),
+    (21, 4),
+    (7, 2),
+    (11, 2),
+    (6, 1),
+    (4, 1),
+    (5, 1),
+    (61, 1),
+    (16, 4),
+    (17, 4),
+    (9, 1),
+    (13, 1),
+    (210, 10),
+];
+
+fn twenty_fields(records: usize) -> (Vec<u8>, Vec<u8>) {
+    let header = |body: Vec<u8>| {
+        let mut octets = vec![0, 9, 0, 1];
+        for word in [3_600_000_u32, 1_700_000_000, 1, 1] {
+            octets.extend(word.to_be_bytes());
+        }
+        octets.extend(body);
+        octets
+    };
+    let set = |id: u16, body: Vec<u8>| {
+        let length = u16::try_from(body.len() + 4).unwrap();
+        [&id.to_be_bytes()[..], &length.to_be_bytes(), &body].concat()
+    };
+    let mut template = vec![1, 0, 0, 20];
+    for (id, length) in FIELDS {
+        template.extend(id.to_be_bytes());
+        template.extend(length.to_be_bytes());
+    }
+    let octets: u16 = FIELDS.iter().map(|f| f.1).sum();
+    assert_eq!(octets, 64);
+    let data = (0..records * 64).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    (header(set(0, template)), header(set(256, data)))
+}
+
+fn measure(criterion: &mut Criterion, name: &str, version: Version, teach: &[&[u8]], octets: &[u8]) {
+    let domain = domain(version);
+    let mut batch = FlowBatch::with_capacity(4_096);
+    let peer = "192.0.2.1:2055".parse().unwrap();
+    for octets in teach {
+        let header = identify(octets).unwrap();
+        decode(&Datagram { peer, receive_ns: NOW_NS, octets }, &header, &domain, &mut batch);
+    }
+    batch.clear();
+    let header = identify(octets).unwrap();
+    let records = decode(&Datagram { peer, receive_ns: NOW_NS, octets }, &header, &domain, &mut batch).records;
+    assert!(records > 0, "{name} decodes to nothing");
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(Throughput::Elements(u64::from(records)));
+    group.bench_function(name, |b| {
+        b.iter(|| {
+            batch.clear();
+            let octets = black_box(octets);
+            let header = identify(octets).unwrap();
+            decode(&Datagram { peer, receive_ns: NOW_NS, octets }, &header, &domain, &mut batch).records
+        });
+    });
+    group.finish();
+}
+
+fn decoding(criterion: &mut Criterion) {
+    let (template, data) = twenty_fields(22);
+    measure(criterion, "v9 20 fields, 22 records", Version::V9, &[&template], &data);
+    for (name, version) in
+        [("v5 synthetic", Version::V5), ("v9 synthetic", Version::V9), ("ipfix synthetic", Version::Ipfix)]
+    {
+        let mut exporter = SyntheticExporter::new(SyntheticOptions::new(version, 1));
+        let first = exporter.next_datagram(NOW_NS, 20).octets.to_vec();
+        let second = exporter.next_datagram(NOW_NS, 20).octets.to_vec();
+        measure(criterion, name, version, &[&first], &second);
+    }
+}
+
+criterion_group!(benches, decoding);
+criterion_main!(benches);

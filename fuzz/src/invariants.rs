@@ -219,7 +219,7 @@ fn check_rows(header: &Header, batch: &FlowBatch) {
         assert_eq!(record.version, header.version);
         assert_eq!(record.observation_domain, header.observation_domain);
         assert!(record.start_ms <= record.end_ms, "a flow ends before it starts: {record:?}");
-        assert!((1..=limits::SAMPLING_RATE_MAX).contains(&record.sampling_rate), "sampling rate: {record:?}");
+        assert!((1..=limits::SAMPLING_RATE_MAX).contains(&record.rate()), "sampling rate: {record:?}");
         assert!(usize::from(record.exporter) < batch.exporters.len(), "a flow without exporter");
         for both in [
             Presence::SRC_V4.with(Presence::SRC_V6),

@@ -155,6 +155,23 @@ pub const RETRY_ATTEMPTS: Range = range(3, 1, 1_000);
 pub const DELIVERY_THREADS: Range = range(2, 1, 64);
 /// Answer body that is read for a log line; the rest is thrown away.
 pub const RESPONSE_OCTETS_MAX: usize = 64 * KIB as usize;
+/// Longest Retry-After that is believed, milliseconds: a backend's slip must not silence delivery for a day.
+pub const RETRY_AFTER_MAX_MS: u64 = 600_000;
+/// What a batch costs in delivery's budget beside its body: the structures round it, rounded up.
+pub const BATCH_OVERHEAD_OCTETS: u64 = KIB;
+/// How long an acceptance proves that the backend takes other batches, seconds.
+pub const ACCEPTANCE_EVIDENCE_S: u64 = 30;
+/// Refusals in a row after which that proof is stale: a backend that begins to refuse everything must not
+/// have the whole line halved.
+pub const REFUSALS_IN_A_ROW_MAX: u32 = 16;
+/// Failures of one batch, while others passed, after which it is set aside (and a single record is given up).
+pub const POISON_STRIKES: u32 = 3;
+/// Splits of batches that make the backend fail, per second: each costs the backend two more failures at most.
+pub const POISON_SPLITS_PER_S: u64 = 10;
+/// Octets of an answer that are quoted in a log line.
+pub const ANSWER_EXCERPT_OCTETS: usize = 200;
+/// A repeating condition is logged once in this time, seconds.
+pub const LOG_REPEAT_S: u64 = 60;
 /// Drain at shutdown, milliseconds.
 pub const SHUTDOWN_TIMEOUT_MS: Range = range(25_000, 0, 600_000);
 /// Keep receiving for this long after readiness ended, milliseconds: 0 outside of Kubernetes.
@@ -169,6 +186,17 @@ pub const MEMORY_BASE_OCTETS: u64 = 64 * MIB;
 /// Share of the cgroup's limit, or of the machine's memory, that is taken by default, percent. The
 /// rest is for the kernel's own books and for pages that the allocator has not given back yet.
 pub const MEMORY_SHARE_PERCENT: u64 = 75;
+
+// ---- embedded backend --------------------------------------------------------------------------
+
+/// Body that the embedded backend reads: twice the largest that delivery makes.
+pub const BACKEND_BODY_OCTETS_MAX: usize = 2 * BODY_OCTETS_MAX;
+/// Serials that the embedded backend tracks over all switch_ids (8 MiB of bits).
+pub const BACKEND_SERIALS_MAX: usize = 64 << 20;
+/// switch_ids that the embedded backend counts by name; the rest counts in the totals only.
+pub const BACKEND_SWITCHES_MAX: usize = 65_536;
+/// Idempotency keys that the embedded backend remembers; the oldest are forgotten first.
+pub const BACKEND_KEYS_MAX: usize = 1 << 20;
 
 // ---- web ---------------------------------------------------------------------------------------
 

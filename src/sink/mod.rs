@@ -3,13 +3,19 @@
 //! `encode` turns records into bodies (called by the batcher threads), `dispatch` keeps a bounded
 //! number of requests in flight, `http` speaks to the backend, `retry` decides what an answer means.
 
+mod dispatch;
 pub mod encode;
 pub mod stdout;
+mod http;
+pub mod retry;
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use encode::EncodedBatch;
+
+pub use dispatch::{Sink, start};
 
 /// Where finished batches go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,3 +100,41 @@ pub struct ExporterRun {
 
 /// A batch that delivery could not take, and why.
 pub type Offer = Result<(), EncodedBatch>;
+
+/// Why delivery cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// No threads or no event queue.
+    #[error("delivery cannot start its {threads} threads: {source}; check the process's limits (ulimit -u, pids.max)")]
+    Runtime {
+        /// Threads asked for.
+        threads: usize,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A setting cannot stand in a header.
+    #[error("the value {value:?} cannot be sent in the header {header}: use visible ASCII characters only")]
+    Header {
+        /// Name of the header.
+        header: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The path of the URL is none.
+    #[error("the backend's path {path:?} is not a path of a URL: it begins with / and has no spaces")]
+    Path {
+        /// The path.
+        path: String,
+    },
+}
+
+/// What became of the records that delivery held when it was told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SinkReport {
+    /// Records delivered since then.
+    pub delivered: u64,
+    /// Records given up since then: those that the deadline caught, and those that the backend refused for good.
+    pub dropped: u64,
+    /// True if everything met its fate before the deadline.
+    pub in_time: bool,
+}

@@ -77,3 +77,55 @@ enum Written {
     /// The format cannot carry it; nothing was written.
     NotRepresentable,
 }
+
+impl EncodedBatch {
+    /// The `Idempotency-Key`: the batch's id, or for a part an id derived from it and the part's number.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Uuid {
+        if self.part == 0 { self.id } else { Uuid::new_v5(&self.id, &self.part.to_be_bytes()) }
+    }
+
+    /// Octets that the batch keeps in memory.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.body.len() + self.record_ends.len() * size_of::<u32>() + self.per_exporter.len() * size_of::<ExporterRun>()
+    }
+
+    /// Two halves with bodies of their own.
+    ///
+    /// # Errors
+    /// The batch itself, if it has fewer than two records.
+    pub fn split(self) -> Result<(Self, Self), Self> {
+        let count = self.record_ends.len();
+        if count < 2 {
+            return Err(self);
+        }
+        let head: &[u8] = match self.format {
+            Format::BackendJson => b"{\"records\":[",
+            Format::Ndjson => b"",
+        };
+        let tail = &self.body[self.record_ends[count - 1] as usize..];
+        let half = |from: usize, to: usize, part: u64| {
+            let start = if from == 0 { head.len() } else { self.record_ends[from - 1] as usize + 1 };
+            let end = self.record_ends[to - 1] as usize;
+            let body = [head, &self.body[start..end], tail].concat();
+            let shift = start - head.len();
+            let record_ends = self.record_ends[from..to].iter().map(|e| e - shift as u32).collect();
+            let (mut skip, mut left) = (from as u32, (to - from) as u32);
+            let mut per_exporter = Vec::new();
+            for run in &self.per_exporter {
+                let hidden = skip.min(run.records);
+                skip -= hidden;
+                let records = (run.records - hidden).min(left);
+                left -= records;
+                if records > 0 {
+                    per_exporter.push(ExporterRun { records, ..run.clone() });
+                }
+            }
+            Self { part, records: (to - from) as u32, body: body.into(), record_ends, per_exporter, ..self.clone() }
+        };
+        let (left, right) =
+            (self.part.saturating_mul(2).saturating_add(1), self.part.saturating_mul(2).saturating_add(2));
+        Ok((half(0, count / 2, left), half(count / 2, count, right)))
+    }
+}

@@ -1,0 +1,408 @@
+//! The crossing to tokio: batches that batchers offer become requests, each with one fate.
+//!
+//! Enters: an [`EncodedBatch`] through [`Outlet::offer`], which never blocks and gives back what the
+//! budget has no room for. Leaves: requests by `http`, in the order and at the time that `line` decides.
+//! Promised: what was taken is counted as delivered or dropped exactly once, or still held; octets held
+//! stay within the budget; the budget of a batch is freed when its last record has met its fate.
+//! One task owns the line, so nothing in it is locked.
+
+mod journal;
+mod line;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc as report;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::encode::EncodedBatch;
+use super::http::{Answer, Client, Failure, Parcel};
+use super::retry::{self, Backoff, Fault, Random};
+use super::{ExporterRun, SinkError, SinkReport, SinkSettings};
+use crate::clock::Clock;
+use crate::limits;
+use crate::metrics::{RecordDrop, SinkMetrics};
+use crate::queue::Outlet;
+use journal::Journal;
+use line::{Fate, Job, Line, Policy, Turn};
+
+/// Longest the task sleeps while a time of the line is due: the App's clock may be moved by hand.
+const TICK: Duration = Duration::from_millis(100);
+/// Longest it sleeps otherwise: idle connections are closed at this pace.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Batches taken from the inlet in one go.
+const INTAKE: usize = 64;
+/// While everything ends, nothing waits for longer than this share of what is left, nor than a second.
+const HURRY_SHARE: u32 = 8;
+
+/// The far end of delivery: ends it, and says how it is.
+#[derive(Debug)]
+pub struct Sink {
+    runtime: Option<Runtime>,
+    close: Option<oneshot::Sender<Instant>>,
+    report: report::Receiver<SinkReport>,
+    healthy: Arc<AtomicBool>,
+}
+
+/// Starts delivery on threads of its own.
+///
+/// # Errors
+/// A setting that cannot stand in a request, or no threads.
+pub fn start(settings: SinkSettings, clock: Clock, metrics: SinkMetrics) -> Result<(Arc<dyn Outlet>, Sink), SinkError> {
+    let client = Arc::new(Client::new(&settings, clock.clone())?);
+    let number = AtomicU64::new(0);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(settings.threads.max(1))
+        .thread_name_fn(move || format!("dispatch-{}", number.fetch_add(1, Ordering::Relaxed)))
+        .enable_all()
+        .build()
+        .map_err(|source| SinkError::Runtime { threads: settings.threads, source })?;
+    let (inlet, batches) = mpsc::unbounded_channel();
+    let (close, closed) = oneshot::channel();
+    let (report_to, report) = report::channel();
+    let healthy = Arc::new(AtomicBool::new(true));
+    metrics.in_flight_limit.set(settings.in_flight_octets);
+    metrics.healthy.set(1.0);
+    let budget = Budget { used: Arc::default(), limit: settings.in_flight_octets };
+    let policy = Policy {
+        slots: settings.requests_in_flight.max(1),
+        retry_attempts: settings.retry_attempts.max(1),
+        backoff: Backoff { first: settings.backoff, max: settings.backoff_max },
+    };
+    let dispatch = Dispatch {
+        client,
+        clock,
+        metrics: metrics.clone(),
+        budget: budget.clone(),
+        line: Line::new(policy, Random::from_system()),
+        journal: Journal::new(settings.backend.display),
+        requests: JoinSet::new(),
+        jobs: HashMap::default(),
+        healthy: Arc::clone(&healthy),
+        report: SinkReport::default(),
+    };
+    runtime.spawn(async move {
+        let report = dispatch.run(batches, closed).await;
+        // Nobody waits for it if the Sink was dropped.
+        let _ = report_to.send(report);
+    });
+    let inlet = Arc::new(Inlet { batches: inlet, budget, metrics });
+    Ok((inlet, Sink { runtime: Some(runtime), close: Some(close), report, healthy }))
+}
+
+impl Sink {
+    /// Closes the inlet, delivers what it can until `deadline` is over, and counts the rest as dropped.
+    ///
+    /// Blocks the calling thread, which must not be one of an asynchronous runtime.
+    #[must_use]
+    pub fn finish(mut self, deadline: Duration) -> SinkReport {
+        // An instant has an end; nobody waits for a day.
+        let deadline = deadline.min(Duration::from_secs(86_400));
+        if let Some(close) = self.close.take() {
+            // An error means that the task is gone; then there is no report either.
+            let _ = close.send(Instant::now() + deadline);
+        }
+        // The task keeps the deadline itself; the second is for a machine that has other things to do.
+        let report = self.report.recv_timeout(deadline + Duration::from_secs(1));
+        report.unwrap_or_else(|_| {
+            tracing::error!("delivery ended without a report: what it held is not accounted for");
+            SinkReport::default()
+        })
+    }
+
+    /// True while the backend takes what it is sent.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // A name look-up may hang in the system's resolver: nobody waits for that.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Octets that delivery may hold.
+#[derive(Debug, Clone)]
+struct Budget {
+    used: Arc<AtomicU64>,
+    limit: u64,
+}
+
+impl Budget {
+    fn reserve(&self, octets: u64) -> bool {
+        let room = |used: u64| used.checked_add(octets).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok()
+    }
+
+    fn free(&self, octets: u64) {
+        self.used.fetch_sub(octets, Ordering::AcqRel);
+    }
+}
+
+/// What a batch keeps in memory.
+fn weight(batch: &EncodedBatch) -> u64 {
+    let lists = batch.record_ends.len() * size_of::<u32>() + batch.per_exporter.len() * size_of::<ExporterRun>();
+    (batch.body.len() + lists) as u64 + limits::BATCH_OVERHEAD_OCTETS
+}
+
+struct Taken {
+    batch: EncodedBatch,
+    reserved: u64,
+}
+
+#[derive(Debug)]
+struct Inlet {
+    batches: mpsc::UnboundedSender<Taken>,
+    budget: Budget,
+    metrics: SinkMetrics,
+}
+
+impl Outlet for Inlet {
+    fn offer(&self, batch: EncodedBatch) -> Result<(), EncodedBatch> {
+        let reserved = weight(&batch);
+        if !self.budget.reserve(reserved) {
+            return Err(batch);
+        }
+        let records = u64::from(batch.records);
+        // Before the batch can meet its fate, and before the batcher lowers its own level: in between
+        // the records stand twice in the books, never nowhere.
+        self.metrics.held.add(records);
+        self.metrics.in_flight_bytes.add(reserved);
+        self.batches.send(Taken { batch, reserved }).map_err(|closed| {
+            self.metrics.held.sub(records);
+            self.metrics.in_flight_bytes.sub(reserved);
+            self.budget.free(reserved);
+            closed.0.batch
+        })
+    }
+}
+
+type Finished = (Result<Answer, Failure>, f64);
+
+/// The task that owns the line.
+struct Dispatch {
+    client: Arc<Client>,
+    clock: Clock,
+    metrics: SinkMetrics,
+    budget: Budget,
+    line: Line,
+    journal: Journal,
+    requests: JoinSet<Finished>,
+    /// What is under way stays here, so that no failure of a request's task can lose it.
+    jobs: HashMap<Id, Box<Job>, rustc_hash::FxBuildHasher>,
+    healthy: Arc<AtomicBool>,
+    report: SinkReport,
+}
+
+impl Dispatch {
+    async fn run(
+        mut self,
+        mut batches: mpsc::UnboundedReceiver<Taken>,
+        mut closed: oneshot::Receiver<Instant>,
+    ) -> SinkReport {
+        let mut intake = Vec::with_capacity(INTAKE);
+        let mut end: Option<Instant> = None;
+        let mut inlet_open = true;
+        loop {
+            let due = self.send_what_may_go();
+            self.publish();
+            if end.is_some() && !inlet_open && self.line.waiting() == 0 && self.jobs.is_empty() {
+                self.report.in_time = true;
+                break;
+            }
+            let until = Instant::now() + self.pause(due);
+            let until = end.map_or(until, |end| until.min(end));
+            tokio::select! {
+                Some(finished) = self.requests.join_next_with_id() => self.settle(finished),
+                taken = batches.recv_many(&mut intake, INTAKE), if inlet_open => {
+                    inlet_open = taken > 0;
+                    for Taken { batch, reserved } in intake.drain(..) {
+                        self.line.push(batch, reserved);
+                    }
+                }
+                asked = &mut closed, if end.is_none() => {
+                    // A Sink that was dropped takes the runtime with it; until then nothing is left to wait for.
+                    let deadline = asked.unwrap_or_else(|_| Instant::now());
+                    batches.close();
+                    end = Some(deadline);
+                    self.report = SinkReport::default();
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.line.hurry((left / HURRY_SHARE).min(Duration::from_secs(1)), self.clock.monotonic_ns());
+                }
+                () = tokio::time::sleep_until(until) => {
+                    if end.is_some_and(|end| Instant::now() >= end) {
+                        break;
+                    }
+                    self.client.sweep();
+                }
+            }
+        }
+        // What the inlet took before it was closed and the loop did not get to.
+        while let Ok(Taken { batch, reserved }) = batches.try_recv() {
+            self.line.push(batch, reserved);
+        }
+        self.give_up();
+        self.report
+    }
+
+    /// Starts all requests that may start now; tells when the next may, if that is a matter of time.
+    fn send_what_may_go(&mut self) -> Option<u64> {
+        loop {
+            match self.line.next(self.clock.monotonic_ns()) {
+                Turn::Idle => return None,
+                Turn::Wait(at) => return Some(at),
+                Turn::Send(job) => self.send(job),
+            }
+        }
+    }
+
+    fn pause(&self, due: Option<u64>) -> Duration {
+        let left = |at: u64| Duration::from_nanos(at.saturating_sub(self.clock.monotonic_ns()));
+        due.map_or(SWEEP, |at| left(at).min(TICK))
+    }
+
+    fn send(&mut self, job: Box<Job>) {
+        if job.repeated {
+            self.metrics.books.duplicated.add(u64::from(job.batch.records));
+        }
+        let parcel = Parcel {
+            key: job.batch.idempotency_key(),
+            records: job.batch.records,
+            // Shares the octets with the job.
+            body: job.batch.body.clone(),
+        };
+        let client = Arc::clone(&self.client);
+        let task = self.requests.spawn(async move {
+            let begin = Instant::now();
+            let result = client.post(&parcel).await;
+            (result, begin.elapsed().as_secs_f64())
+        });
+        self.jobs.insert(task.id(), job);
+    }
+
+    fn settle(&mut self, finished: Result<(Id, Finished), JoinError>) {
+        let (id, (result, seconds)) = finished.unwrap_or_else(|e| (e.id(), (Err(broken(&e)), 0.0)));
+        let Some(job) = self.jobs.remove(&id) else { return };
+        self.metrics.request_seconds.record(seconds);
+        let verdict = match &result {
+            Ok(answer) => {
+                self.metrics.request(itoa::Buffer::new().format(answer.status));
+                retry::of_status(answer.status, answer.retry_after)
+            }
+            Err(failure) => {
+                self.metrics.request(failure.fault.label());
+                retry::of_fault(failure.fault, failure.handed_over)
+            }
+        };
+        let now = self.clock.monotonic_ns();
+        let sick_since = self.line.sick_since();
+        match self.line.finished(job, &verdict, now) {
+            Fate::Delivered(job) => {
+                let waiting = self.metrics.held.level().saturating_sub(u64::from(job.batch.records));
+                self.delivered(&job);
+                if let Some(since) = sick_since.filter(|_| self.line.is_well()) {
+                    self.journal.well(now.saturating_sub(since), waiting);
+                }
+            }
+            Fate::Dropped(job, drop) => {
+                self.journal.dropped(&job.batch, drop, &result, now);
+                self.dropped(&job, drop);
+            }
+            Fate::Split => {
+                tracing::debug!(?verdict.delivery, "a batch was split to find the record that the backend does not take");
+            }
+            Fate::Kept if !self.line.is_well() => self.journal.sick(&result, self.metrics.held.level(), now),
+            Fate::Kept => {}
+        }
+    }
+
+    fn delivered(&mut self, job: &Job) {
+        let records = u64::from(job.batch.records);
+        let now = self.clock.unix_ns();
+        if now < job.batch.oldest_receive {
+            self.metrics.clock_steps.add(1);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a lag of 2^53 ns is a hundred days")]
+        let lag = now.saturating_sub(job.batch.oldest_receive) as f64 / 1e9;
+        self.metrics.lag.record(lag, records);
+        self.metrics.books.delivered.add(records);
+        self.report.delivered += records;
+        self.release(job);
+        self.journal.delivered(&job.batch);
+    }
+
+    fn dropped(&mut self, job: &Job, drop: RecordDrop) {
+        let records = u64::from(job.batch.records);
+        self.metrics.books.drop_records(drop, records);
+        self.report.dropped += records;
+        self.release(job);
+    }
+
+    /// After the fate was counted, so that the books never show a record nowhere.
+    fn release(&self, job: &Job) {
+        self.metrics.held.sub(u64::from(job.batch.records));
+        self.metrics.in_flight_bytes.sub(job.reserved);
+        self.budget.free(job.reserved);
+    }
+
+    /// Counts everything that is left as lost to the end of the process.
+    fn give_up(&mut self) {
+        self.requests.abort_all();
+        let before = self.report.dropped;
+        let under_way: Vec<_> = self.jobs.drain().map(|(_, job)| job).collect();
+        for job in under_way.into_iter().chain(self.line.take_all()) {
+            self.dropped(&job, RecordDrop::DeliveryShutdown);
+        }
+        let records = self.report.dropped - before;
+        if records > 0 {
+            tracing::warn!(
+                records,
+                "the deadline of the shutdown came before the backend took everything: the rest was dropped"
+            );
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let well = self.line.is_well();
+        self.healthy.store(well, Ordering::Release);
+        let metrics = &self.metrics;
+        metrics.healthy.set(if well { 1.0 } else { 0.0 });
+        metrics.in_flight.set(self.jobs.len() as u64);
+        metrics.oldest_receive_ns.set(self.line.oldest_receive().unwrap_or(0));
+        #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+        let ratio = self.budget.used.load(Ordering::Acquire) as f64 / self.budget.limit.max(1) as f64;
+        metrics.saturation.set(ratio);
+    }
+}
+
+/// A request's task panicked: our own mistake, and nobody knows how far the request got.
+fn broken(error: &JoinError) -> Failure {
+    Failure { fault: Fault::Protocol, handed_over: true, untouched: false, detail: format!("internal error: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_never_exceeded_and_comes_back() {
+        let budget = Budget { used: Arc::default(), limit: 10 };
+        assert!(budget.reserve(6));
+        assert!(!budget.reserve(5));
+        assert!(budget.reserve(4));
+        assert!(!budget.reserve(1) && !budget.reserve(u64::MAX));
+        budget.free(6);
+        assert!(budget.reserve(6));
+    }
+}

@@ -1,0 +1,204 @@
+//! What delivery tells people: state changes, each record given up, an exporter's first delivery.
+//!
+//! Repeating conditions are logged once in `LOG_REPEAT_S` with the number of those swallowed. What the
+//! backend wrote arrives here escaped (see `http`).
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::limits;
+use crate::metrics::RecordDrop;
+use crate::sink::encode::EncodedBatch;
+use crate::sink::http::{Answer, Failure};
+use crate::sink::retry::Fault;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A condition that may repeat.
+#[derive(Debug, Default)]
+struct Seldom {
+    last: Option<u64>,
+    swallowed: u64,
+}
+
+impl Seldom {
+    /// How many were swallowed since the last line, if it is time for another.
+    fn pass(&mut self, now: u64) -> Option<u64> {
+        if self.last.is_some_and(|last| now.saturating_sub(last) < limits::LOG_REPEAT_S * SECOND_NS) {
+            self.swallowed += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.swallowed))
+    }
+}
+
+/// The voice of delivery.
+#[derive(Debug)]
+pub(super) struct Journal {
+    backend: String,
+    sick: Seldom,
+    /// The line about the present sickness was written, so its end is worth one too.
+    sick_was_said: bool,
+    refused: Seldom,
+    poison: Seldom,
+    delivered: HashSet<(Arc<str>, IpAddr), rustc_hash::FxBuildHasher>,
+}
+
+impl Journal {
+    pub(super) fn new(backend: String) -> Self {
+        Self {
+            backend,
+            sick: Seldom::default(),
+            sick_was_said: false,
+            refused: Seldom::default(),
+            poison: Seldom::default(),
+            delivered: HashSet::default(),
+        }
+    }
+
+    /// A request failed for the environment's sake.
+    pub(super) fn sick(&mut self, result: &Result<Answer, Failure>, waiting_records: u64, now: u64) {
+        let Some(swallowed) = self.sick.pass(now) else { return };
+        self.sick_was_said = true;
+        let (reason, advice) = explain(result);
+        tracing::warn!(
+            backend = self.backend,
+            reason,
+            advice,
+            waiting_records,
+            swallowed,
+            "the backend takes no flows: they are kept and tried again"
+        );
+    }
+
+    /// The backend took a batch again.
+    pub(super) fn well(&mut self, sick_ns: u64, waiting_records: u64) {
+        if !std::mem::take(&mut self.sick_was_said) {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
+        let after_seconds = sick_ns as f64 / 1e9;
+        tracing::info!(backend = self.backend, after_seconds, waiting_records, "the backend takes flows again");
+    }
+
+    /// A single record was given up.
+    pub(super) fn dropped(
+        &mut self,
+        batch: &EncodedBatch,
+        drop: RecordDrop,
+        result: &Result<Answer, Failure>,
+        now: u64,
+    ) {
+        let poison = drop == RecordDrop::DeliveryPoison;
+        let seldom = if poison { &mut self.poison } else { &mut self.refused };
+        let Some(swallowed) = seldom.pass(now) else { return };
+        let exporter = batch.per_exporter.first().map_or_else(String::new, |run| run.address.to_string());
+        let (status, answer) = match result {
+            Ok(answer) => (answer.status, answer.excerpt.as_str()),
+            Err(failure) => (0, failure.detail.as_str()),
+        };
+        if poison {
+            tracing::warn!(
+                backend = self.backend,
+                status,
+                exporter,
+                answer,
+                swallowed,
+                "the backend failed on this record again and again while it took others: the record was dropped; \
+                 its own log says why"
+            );
+        } else {
+            tracing::warn!(
+                backend = self.backend,
+                status,
+                exporter,
+                answer,
+                swallowed,
+                "the backend refused this record while it took others: the record was dropped"
+            );
+        }
+    }
+
+    /// A batch was delivered: says so once for each exporter.
+    pub(super) fn delivered(&mut self, batch: &EncodedBatch) {
+        for run in &batch.per_exporter {
+            // Past the bound nothing is learned and nothing said.
+            if self.delivered.len() >= limits::EXPORTERS_MAX {
+                return;
+            }
+            if self.delivered.insert((Arc::clone(&run.tenant), run.address)) {
+                tracing::info!(
+                    exporter = %run.address,
+                    tenant = &*run.tenant,
+                    backend = self.backend,
+                    "first flows of this exporter delivered"
+                );
+            }
+        }
+    }
+}
+
+/// What happened, and what a person can do about it.
+fn explain(result: &Result<Answer, Failure>) -> (String, &'static str) {
+    match result {
+        Ok(answer) => {
+            let status = answer.status;
+            let quoted = if answer.excerpt.is_empty() { String::new() } else { format!(": {}", answer.excerpt) };
+            let reason = match &answer.location {
+                Some(location) => format!("HTTP {status}, redirect to {location} (not followed)"),
+                None => format!("HTTP {status}{quoted}"),
+            };
+            let advice = match status {
+                300..=399 => "set the backend's URL to where the redirect points, if you trust it",
+                401 | 403 | 407 => "check the backend's access rules for this collector",
+                404 | 405 => "check the base path of the backend's URL",
+                413 => "the backend refuses every body as too large: make batch_size smaller, or raise its limit",
+                400 | 415 | 422 => "the backend refuses everything: check that it speaks this collector's contract",
+                429 => "the backend asks for a slower pace: give it more capacity or fewer flows",
+                _ => "look at the backend's own log",
+            };
+            (reason, advice)
+        }
+        Err(failure) => {
+            let advice = match failure.fault {
+                Fault::Connect => "check that the backend runs, and host and port of its URL",
+                Fault::Timeout => {
+                    "the backend is slow: give it capacity, make batch_size smaller or request_timeout longer"
+                }
+                Fault::Reset => "the backend or a proxy before it closed the connection: look at their logs",
+                Fault::Protocol => "check that the URL's port speaks plain HTTP/1.1",
+            };
+            (format!("{}: {}", failure.fault.label(), failure.detail), advice)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeating_condition_is_said_once_a_minute() {
+        let mut seldom = Seldom::default();
+        assert_eq!(seldom.pass(5), Some(0));
+        assert_eq!(seldom.pass(6), None);
+        assert_eq!(seldom.pass(60 * SECOND_NS + 4), None);
+        assert_eq!(seldom.pass(60 * SECOND_NS + 5), Some(2));
+        assert_eq!(seldom.pass(60 * SECOND_NS + 6), None);
+    }
+
+    #[test]
+    fn a_redirect_is_named_with_its_target() {
+        let answer = Answer {
+            status: 301,
+            retry_after: None,
+            location: Some("https://elsewhere/".to_owned()),
+            excerpt: "moved".to_owned(),
+        };
+        let (reason, advice) = explain(&Ok(answer));
+        assert!(reason.contains("301") && reason.contains("https://elsewhere/"), "{reason}");
+        assert!(advice.contains("URL"), "{advice}");
+    }
+}

@@ -160,6 +160,12 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         records: args.records,
         ..GenerateOptions::new(args.to, args.rate)
     };
+    if options.exporters < options.versions.len() {
+        eprintln!(
+            "{} exporters take turns with v5, v9 and IPFIX: give --exporters 3 or more for all",
+            options.exporters
+        );
+    }
     let stop = stop::on_signal()?;
     let watched = Arc::clone(&options.progress);
     let ended = Arc::new(AtomicBool::new(false));

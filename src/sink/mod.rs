@@ -5,9 +5,9 @@
 
 mod dispatch;
 pub mod encode;
-pub mod stdout;
 mod http;
 pub mod retry;
+pub mod stdout;
 
 use std::io;
 use std::net::IpAddr;

@@ -25,9 +25,11 @@ pub mod decode;
 pub mod queue;
 pub mod sink;
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod logging;
 pub mod metrics;
 pub mod monitor;
 pub mod throttle;

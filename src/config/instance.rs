@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use uuid::Uuid;
 
@@ -25,12 +25,18 @@ pub fn resolve(settings: &Settings) -> (String, String) {
         return (name.clone(), "setting".to_owned());
     }
     let Some(data_dir) = &settings.data_dir else {
-        return (fresh(), "made for this run: there is no [data] dir to keep it in".to_owned());
+        return (of_run(), "made for this run: there is no [data] dir to keep it in".to_owned());
     };
     match kept(&data_dir.join("state")) {
         Ok(name) => (name, format!("file {}", data_dir.join("state/instance").display())),
-        Err(e) => (fresh(), format!("made for this run: {} cannot keep it ({e})", data_dir.display())),
+        Err(e) => (of_run(), format!("made for this run: {} cannot keep it ({e})", data_dir.display())),
     }
+}
+
+/// The name of this run: the same each time it is asked for, so that log lines and metrics agree.
+fn of_run() -> String {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(fresh).clone()
 }
 
 fn fresh() -> String {
@@ -104,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn without_a_directory_each_run_has_its_own() {
-        assert_ne!(resolve(&settings(None)).0, resolve(&settings(None)).0);
+    fn without_a_directory_it_is_the_name_of_the_run() {
+        assert_eq!(resolve(&settings(None)).0, resolve(&settings(None)).0);
         let (_, source) = resolve(&settings(Some(Path::new("/proc/nowhere"))));
         assert!(source.contains("/proc/nowhere cannot keep it"), "{source}");
     }

@@ -135,11 +135,11 @@ pub fn render_octets(octets: u64) -> String {
 pub fn render_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     match ms {
-        _ if duration.subsec_nanos() % 1_000_000 != 0 => format!("{}ms", duration.as_secs_f64() * 1e3),
+        _ if !duration.subsec_nanos().is_multiple_of(1_000_000) => format!("{}ms", duration.as_secs_f64() * 1e3),
         0 => "0s".to_owned(),
-        _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        _ if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        _ if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
         _ => format!("{ms}ms"),
     }
 }

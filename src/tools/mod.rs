@@ -4,6 +4,7 @@
 //! import anything; nothing but main imports them.
 
 pub mod capture;
+pub mod check;
 pub mod decode;
 pub mod generate;
 pub mod replay;

@@ -2,6 +2,7 @@
 //!
 //! 0: done. 1: it did not work, and standard error says why. 2: wrong usage.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clarion_collector::cli::Command;
@@ -17,7 +18,8 @@ fn main() -> ExitCode {
         Some(command) => logging::start_for_tool().and_then(|()| tool(&command)),
     };
     done.unwrap_or_else(|e| {
-        eprintln!("clarion-collector: {e:#}");
+        // Not eprintln!, which panics if standard error is closed.
+        let _ = writeln!(std::io::stderr(), "clarion-collector: {e:#}");
         ExitCode::FAILURE
     })
 }

@@ -43,14 +43,22 @@ fn toml_preset(key: &Key) -> String {
 /// The table of all keys for the manual, in Markdown.
 #[must_use]
 pub fn key_table() -> String {
-    let mut text = String::from("| key | default | range | meaning |\n| --- | --- | --- | --- |\n");
-    for key in KEYS {
+    let mut text =
+        String::from("| key | default | range | meaning | flag, variable |\n| --- | --- | --- | --- | --- |\n");
+    for (index, key) in KEYS.iter().enumerate() {
         let default = match key.preset {
             Preset::Computed(how) => format!("`\"auto\"`: {how}"),
             _ => format!("`{}`", toml_preset(key)),
         };
-        let range = range_text(&key.kind);
-        let _ = writeln!(text, "| `{}` | {default} | {range} | {} |", key.display(), key.help);
+        let (range, names) = (range_text(&key.kind), names(index));
+        let _ = writeln!(
+            text,
+            "| `{}` | {default} | {range} | {} | `--{}` `{}` |",
+            key.display(),
+            key.help,
+            names.flag,
+            names.variable
+        );
     }
     text
 }

@@ -43,7 +43,7 @@ pub(super) fn settings(
         _ => Steering::Kernel,
     };
     let exclusive = values.flag("receive.exclusive");
-    if steering != Steering::Kernel && !exclusive {
+    if steering != Steering::Kernel && !exclusive && values.are_right(&["receive.exclusive"]) {
         faults.add(format!(
             "{}: [receive] steering = \"{}\" needs [receive] exclusive = true, because it decides for every process on \
              the port: set both, or steering = \"kernel\"",
@@ -52,13 +52,20 @@ pub(super) fn settings(
         ));
     }
     let (backoff, backoff_max) = (values.duration("retry.backoff"), values.duration("retry.backoff_max"));
-    if backoff > backoff_max {
+    if backoff > backoff_max && values.are_right(&["retry.backoff", "retry.backoff_max"]) {
         faults.add(format!(
             "[retry] backoff = {} ({}) is longer than [retry] backoff_max = {} ({}): raise the second or lower the first",
             render(&Value::Duration(backoff)),
             values.origin("retry.backoff"),
             render(&Value::Duration(backoff_max)),
             values.origin("retry.backoff_max")
+        ));
+    }
+    if !values.flag("switch_id.from_ip") && values.text("switch_id.fixed").is_empty() {
+        faults.add(format!(
+            "{}: [switch_id] fixed is empty while [switch_id] from_ip is false, and the backend refuses records without a \
+             switch_id: give a text, or set from_ip = true",
+            values.origin("switch_id.fixed").place()
         ));
     }
     let instance = instance(values, faults);
@@ -254,6 +261,7 @@ fn fit(settings: &mut Settings, values: &mut Values, faults: &mut Faults, notes:
         ("decode.park_bytes", Value::Octets(settings.collect.parked_octets_max)),
         ("receive.buffer", Value::Octets(settings.collect.receive_buffer)),
     ];
+    let computed_keys = computed.each_ref().map(|(id, _)| *id);
     let mut lowered = Vec::new();
     for (id, value) in computed {
         let before = values.value_text(id);
@@ -261,7 +269,8 @@ fn fit(settings: &mut Settings, values: &mut Values, faults: &mut Faults, notes:
             let origin = values.origin(id).clone();
             values.set(id, value, origin);
         } else if before != render(&value) {
-            lowered.push(format!("{} = {}", id.replacen('.', " ", 1), render(&value)));
+            let (section, name) = id.split_once('.').unwrap_or(("", id));
+            lowered.push(format!("[{section}] {name} = {}", render(&value)));
             values.set(id, value, Origin::Computed("its share of [memory] limit".to_owned()));
         }
     }
@@ -271,6 +280,10 @@ fn fit(settings: &mut Settings, values: &mut Values, faults: &mut Faults, notes:
             memory::approximate(settings.memory_limit),
             lowered.join(", ")
         )));
+    }
+    // A relation to a value that is wrong already, and stands at its default here, would mislead.
+    if !values.are_right(&computed_keys) || !values.are_right(&["memory.limit", "batch.size", "decode.park"]) {
+        return;
     }
     // Less than two bodies would mean that hardly any batch is ever taken.
     let needed = 2 * settings.body_octets();

@@ -12,7 +12,11 @@ use super::written::{Origin, Written};
 
 /// One value a key, in the order of `KEYS`.
 #[derive(Debug)]
-pub(super) struct Values(Vec<(Value, Origin)>);
+pub(super) struct Values {
+    values: Vec<(Value, Origin)>,
+    /// Something wrong was written for it.
+    wrong: Vec<bool>,
+}
 
 impl Values {
     /// Picks the strongest of what was written for each key. All of it is checked: a wrong value in
@@ -30,6 +34,7 @@ impl Values {
                 (value, origin)
             })
             .collect();
+        let mut wrong = vec![false; KEYS.len()];
         for one in written {
             let key = &KEYS[one.key];
             let textual =
@@ -41,6 +46,7 @@ impl Values {
             };
             match result {
                 Err(problem) => {
+                    wrong[one.key] = true;
                     let named = match one.origin {
                         Origin::File(..) => format!("{}: {}", one.origin.place(), key.display()),
                         _ => one.origin.place(),
@@ -75,7 +81,7 @@ impl Values {
                 }
             }
         }
-        Self(values)
+        Self { values, wrong }
     }
 
     /// Position of a key that this program itself names.
@@ -87,12 +93,12 @@ impl Values {
     }
 
     fn value(&self, id: &str) -> &Value {
-        &self.0[Self::at(id)].0
+        &self.values[Self::at(id)].0
     }
 
     /// Where the value of `id` came from.
     pub(super) fn origin(&self, id: &str) -> &Origin {
-        &self.0[Self::at(id)].1
+        &self.values[Self::at(id)].1
     }
 
     /// True if nobody set `id`.
@@ -100,9 +106,14 @@ impl Values {
         self.origin(id).is_default()
     }
 
+    /// True if nothing wrong was written for any of `ids`.
+    pub(super) fn are_right(&self, ids: &[&str]) -> bool {
+        ids.iter().all(|id| !self.wrong[Self::at(id)])
+    }
+
     /// Replaces a value that nobody set by what was computed.
     pub(super) fn set(&mut self, id: &str, value: Value, origin: Origin) {
-        self.0[Self::at(id)] = (value, origin);
+        self.values[Self::at(id)] = (value, origin);
     }
 
     /// The value of `id` as an operator would write it.
@@ -112,7 +123,7 @@ impl Values {
 
     /// All values, in the order of `KEYS`.
     pub(super) fn iter(&self) -> impl Iterator<Item = &(Value, Origin)> {
-        self.0.iter()
+        self.values.iter()
     }
 
     /// A number; None for `auto`.

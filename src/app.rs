@@ -9,14 +9,14 @@ mod signals;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use crate::clock::Clock;
-use crate::collect::{Collector, ExporterTable, HandOver, Workers};
+use crate::collect::{self, Collector, ExporterTable, HandOver, Workers};
 use crate::config::{Loaded, Settings, instance};
 use crate::metrics::{Ledger, Metrics, Shape};
 use crate::monitor::{Monitor, MonitorInputs};
@@ -25,10 +25,8 @@ use crate::sink::stdout::StdoutOutlet;
 use crate::sink::{self, Output, Sink};
 use crate::web::{self, Health, Liveness, Readiness, Sources, WebServer};
 
-/// Share of `batch_interval` that a worker's batch may wait before the batcher's own interval begins.
+/// Share of `batch_interval` that a worker's batch may wait at most before the batcher's own begins.
 const WORKER_SHARE_OF_INTERVAL: u32 = 4;
-/// Longest that a worker keeps a batch that is not full.
-const FLOW_BATCH_AGE_MAX: Duration = Duration::from_millis(250);
 /// Between two looks at threads that are about to end.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -91,6 +89,7 @@ impl App {
     /// # Errors
     /// A port, thread or setting that cannot be had; each says what to do. What ran already ends.
     pub fn start(mut settings: Settings, clock: Clock) -> anyhow::Result<Running> {
+        quiet_decoder_panics();
         let (instance, source) = instance::resolve(&settings);
         tracing::info!(instance, source, version = env!("CARGO_PKG_VERSION"), "clarion-collector starts");
         settings.sink.instance.clone_from(&instance);
@@ -120,9 +119,23 @@ impl App {
     }
 }
 
+/// A panic in the decoder is caught, counted and logged once a minute: the default hook would print a
+/// line for each, as often as a hostile sender likes.
+fn quiet_decoder_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !collect::decoding_now() {
+                default(info);
+            }
+        }));
+    });
+}
+
 /// The worker's share of the batching interval: the sum of both stays within what was set.
 fn share_interval(settings: &mut Settings) {
-    let age = (settings.queue.batch_interval / WORKER_SHARE_OF_INTERVAL).min(FLOW_BATCH_AGE_MAX);
+    let age = settings.collect.flow_batch_age.min(settings.queue.batch_interval / WORKER_SHARE_OF_INTERVAL);
     settings.collect.flow_batch_age = age;
     settings.queue.batch_interval -= age;
 }
@@ -147,11 +160,7 @@ fn shape(settings: &Settings, instance: &str) -> Shape {
     }
 }
 
-fn start_sink(
-    settings: &Settings,
-    clock: &Clock,
-    metrics: &Metrics,
-) -> anyhow::Result<(Arc<dyn Outlet>, RunningSink)> {
+fn start_sink(settings: &Settings, clock: &Clock, metrics: &Metrics) -> anyhow::Result<(Arc<dyn Outlet>, RunningSink)> {
     match settings.sink.output {
         Output::Backend => {
             let (outlet, sink) = sink::start(settings.sink.clone(), clock.clone(), metrics.sink())?;
@@ -213,7 +222,11 @@ fn sources(
         }),
         degraded: Box::new(move || {
             let sick = sink.healthy.value() < 1.0;
-            if sick { vec!["the backend does not accept batches: see the log and delivery_requests_total".to_owned()] } else { Vec::new() }
+            if sick {
+                vec!["the backend does not accept batches: see the log and delivery_requests_total".to_owned()]
+            } else {
+                Vec::new()
+            }
         }),
         exporters: Box::new(move || table.snapshot().into_iter().map(rows::exporter).collect()),
     }

@@ -4,6 +4,8 @@
 //! tests say so and pass. The comparison is the corpus's own compare.py, run with every key and every
 //! element. Captures that a later version must win stand in `LATER`, with the reason.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,17 +18,6 @@ use clarion_collector::tools::decode::decode_capture;
 
 /// Captures whose expected records are not reached yet: (name, why).
 const LATER: &[(&str, &str)] = &[];
-
-fn corpus() -> Option<PathBuf> {
-    let shared = std::env::var_os("CLARION_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let corpus = shared.join("corpus");
-    if corpus.join("MANIFEST.tsv").is_file() {
-        return Some(corpus);
-    }
-    eprintln!("SKIPPED: no captures at {}", corpus.display());
-    None
-}
 
 fn captures(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
@@ -57,7 +48,7 @@ fn decode_to(path: &Path, out: &Path) -> usize {
 
 #[test]
 fn every_capture_decodes_to_its_expected_records() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = common::corpus() else { return };
     if Command::new("python3").arg("--version").output().is_err() {
         eprintln!("SKIPPED: compare.py needs python3");
         return;
@@ -86,7 +77,7 @@ fn every_capture_decodes_to_its_expected_records() {
 
 #[test]
 fn malformed_and_foreign_captures_do_no_harm() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = common::corpus() else { return };
     let folder = tempfile::tempdir().unwrap();
     for path in captures(&corpus.join("malformed")) {
         decode_to(&path, &folder.path().join("out"));

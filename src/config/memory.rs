@@ -122,11 +122,10 @@ impl Settings {
     }
 }
 
-/// Slots twice (grown batches may hold as many records again), and what is in somebody's hands, each
-/// with the rows of a largest message in a vector that doubled to get there.
+/// What the queue and the batches in somebody's hands take.
 fn queue_octets(slots: u64, workers: u64, batchers: u64) -> u64 {
-    let in_hand = (workers + 2 * batchers + 1) * 2 * limits::FLOW_BATCH_RECORDS_MAX as u64;
-    (2 * slots * POOL_BATCH_RECORDS + in_hand) * RECORD_OCTETS
+    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    crate::queue::pool_octets(count(slots), count(workers), count(batchers), limits::FLOW_BATCH_RECORDS)
 }
 
 /// Lets free posts take a share where the sum exceeds the limit.

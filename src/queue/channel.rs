@@ -17,9 +17,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 
 use super::QueueSettings;
 use crate::flow::{Exporter, FlowBatch, FlowRecord};
-use crate::limits::{BODY_OCTETS_MAX, FLOW_BATCH_ARENA_KEPT_OCTETS, FLOW_BATCH_SPARE_RECORDS, ROWS_PER_MESSAGE_MAX};
+use crate::limits::{FLOW_BATCH_ARENA_KEPT_OCTETS, FLOW_BATCH_SPARE_RECORDS, ROWS_PER_MESSAGE_MAX};
 use crate::metrics::{QueueMetrics, RecordDrop};
-use crate::sink::encode::Format;
 
 /// The queue and its pool; `workers` is the number of threads that will hold a batch.
 ///
@@ -40,26 +39,18 @@ pub fn channel(settings: &QueueSettings, workers: usize, metrics: QueueMetrics) 
     (FlowSender { full: full_in, empty: empty_out, ends: ends.clone() }, FlowReceiver { full: full_out, ends })
 }
 
-/// Upper bound of what queue, pool and the batchers' open bodies keep, octets; for the memory sum.
+/// What a queue of `slots` batches that aim at `batch_records` keeps at most, pool and batches in somebody's
+/// hands included, octets; for the memory sum.
 ///
 /// Recycled batches keep their first capacity; queued ones may together hold as many records again in
 /// grown batches; and each batch in somebody's hands (and one in an empty queue) may hold the rows of one
-/// largest message past its target, in a vector that doubled to get there. An open body doubles too.
+/// largest message past its target, in a vector that doubled to get there.
 #[must_use]
-pub fn pool_octets(settings: &QueueSettings, workers: usize) -> u64 {
+pub fn pool_octets(slots: usize, workers: usize, batchers: usize, batch_records: usize) -> u64 {
     // A record, and at worst an exporter entry for each.
     const RECORD_OCTETS: usize = size_of::<FlowRecord>() + size_of::<std::sync::Arc<Exporter>>();
-    // All keys at their longest are some 500; as much again for a switch_id.
-    const JSON_RECORD_OCTETS: usize = 1_024;
-    let slots = settings.queue_batches.max(1);
-    let batches = batches(settings, workers);
-    let in_hand = (batches - slots + 1) * 2 * (settings.flow_batch_records + 2 * ROWS_PER_MESSAGE_MAX);
-    let (arenas, body) = match settings.encode.format {
-        Format::BackendJson => (0, settings.batch_size.saturating_mul(JSON_RECORD_OCTETS).min(BODY_OCTETS_MAX)),
-        Format::Ndjson => (batches * FLOW_BATCH_ARENA_KEPT_OCTETS, BODY_OCTETS_MAX),
-    };
-    let flows = (2 * slots * batch_capacity(settings) + in_hand) * RECORD_OCTETS;
-    (flows + arenas + 2 * settings.batchers * body) as u64
+    let in_hand = (workers + 2 * batchers + 1) * 2 * (batch_records + 2 * ROWS_PER_MESSAGE_MAX);
+    ((2 * slots * (batch_records + FLOW_BATCH_SPARE_RECORDS) + in_hand) * RECORD_OCTETS) as u64
 }
 
 fn batches(settings: &QueueSettings, workers: usize) -> usize {
@@ -350,12 +341,11 @@ mod tests {
 
     #[test]
     fn the_memory_sum_grows_with_each_of_its_parts() {
-        let base = settings(64, 1_024);
-        let octets = pool_octets(&base, 2);
-        // 64 slots and what is in hands, at 184 octets a record: tens of MB, not GB.
+        let octets = pool_octets(64, 2, 1, 1_024);
+        // 64 slots and what is in hands, at some 190 octets a record: tens of MB, not GB.
         assert!(octets > 64 * 1_024 * 176 && octets < 200 << 20, "{octets}");
-        assert!(pool_octets(&base, 3) > octets);
-        assert!(pool_octets(&QueueSettings { batchers: 2, ..base.clone() }, 2) > octets);
-        assert!(pool_octets(&QueueSettings { queue_batches: 65, ..base }, 2) > octets);
+        assert!(pool_octets(64, 3, 1, 1_024) > octets);
+        assert!(pool_octets(64, 2, 2, 1_024) > octets);
+        assert!(pool_octets(65, 2, 1, 1_024) > octets);
     }
 }

@@ -1,8 +1,9 @@
 //! Commands that reuse the path: what users and tests feed the collector with and look at it through.
 //!
-//! `decode` and `replay` read captures, `generate` and `demo` make flows of their own. They may
-//! import anything; nothing but main imports them.
+//! `decode` and `replay` read captures, `generate` and `demo` make flows of their own, `backend` takes
+//! them. They may import anything; nothing but main imports them.
 
+pub mod backend;
 pub mod capture;
 pub mod check;
 pub mod decode;

@@ -1,0 +1,255 @@
+//! The embedded backend's HTTP side: requests in, answers out, and the misbehaviour that was asked for.
+//!
+//! A connection that shall be reset is closed with a linger of zero, so that the peer sees what a
+//! crashed backend looks like (RST), not an orderly end.
+
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::Misbehaviour;
+use super::contract::{self, Fault};
+use super::tally::Tally;
+use crate::limits;
+use crate::sink::retry::Random;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) tally: Mutex<Tally>,
+    pub(super) mood: Mutex<Mood>,
+    pub(super) out: Option<Mutex<std::fs::File>>,
+}
+
+/// How the backend behaves now.
+#[derive(Debug)]
+pub(super) struct Mood {
+    pub(super) misbehaviour: Misbehaviour,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) random: Random,
+    pub(super) resets: u64,
+}
+
+impl Mood {
+    fn chance(&mut self, share: f64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "a share of requests")]
+        let drawn = self.random.up_to(u64::MAX - 1) as f64 / u64::MAX as f64;
+        drawn < share
+    }
+}
+
+/// What was decided about a request before it was read.
+struct Plan {
+    reset: Option<Reset>,
+    status: Option<u16>,
+    poison: Option<u64>,
+    poison_status: u16,
+    delay: Duration,
+    retry_after: Option<Duration>,
+}
+
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Reset {
+    BeforeReading,
+    AfterAccepting,
+}
+
+enum Reply {
+    Answer(Response<Full<Bytes>>),
+    Reset,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Accepts connections until the runtime ends.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(converse(stream, Arc::clone(&shared)));
+            }
+            // Out of file descriptors, mostly: others end, then it works again.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+    let reset = Arc::new(Notify::new());
+    let service = {
+        let reset = Arc::clone(&reset);
+        service_fn(move |request| {
+            let (shared, reset) = (Arc::clone(&shared), Arc::clone(&reset));
+            async move {
+                match answer(&shared, request).await {
+                    Reply::Answer(response) => Ok::<_, Infallible>(response),
+                    Reply::Reset => {
+                        reset.notify_one();
+                        std::future::pending().await
+                    }
+                }
+            }
+        })
+    };
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // An error here is the peer's: it went away.
+        _ = &mut connection => return,
+        () = reset.notified() => {}
+    }
+    let stream = connection.into_parts().io.into_inner();
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path().trim_end_matches('/');
+    match (request.method(), path) {
+        (&Method::GET, "/health") => Reply::Answer(json(StatusCode::OK, &serde_json::json!({"status": "healthy"}))),
+        (&Method::GET, "/stats") => {
+            let stats = lock(&shared.tally).stats();
+            Reply::Answer(json(StatusCode::OK, &stats))
+        }
+        (method, path) if path.ends_with("/api/netflow/netflow") => {
+            if method == Method::POST {
+                post(shared, request).await
+            } else {
+                Reply::Answer(detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Method \"{method}\" not allowed.")))
+            }
+        }
+        _ => Reply::Answer(detail(StatusCode::NOT_FOUND, "Not found.")),
+    }
+}
+
+async fn post(shared: &Shared, request: Request<Incoming>) -> Reply {
+    lock(&shared.tally).totals.requests += 1;
+    let plan = plan(shared);
+    if plan.reset == Some(Reset::BeforeReading) {
+        lock(&shared.tally).totals.failed_on_purpose += 1;
+        return Reply::Reset;
+    }
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, limits::BACKEND_BODY_OCTETS_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(e) if e.is::<http_body_util::LengthLimitError>() => {
+            lock(&shared.tally).totals.refused_requests += 1;
+            return Reply::Answer(detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large."));
+        }
+        // The peer went away: nobody hears an answer.
+        Err(_) => return Reply::Reset,
+    };
+    let mut response = decide(shared, &plan, &head.headers, &body);
+    if let Some(after) = plan.retry_after.filter(|_| !response.status().is_success()) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
+    }
+    if plan.reset == Some(Reset::AfterAccepting) {
+        lock(&shared.tally).totals.failed_on_purpose += 1;
+        return Reply::Reset;
+    }
+    if !plan.delay.is_zero() {
+        tokio::time::sleep(plan.delay).await;
+    }
+    Reply::Answer(response)
+}
+
+fn plan(shared: &Shared) -> Plan {
+    let mut mood = lock(&shared.mood);
+    let Misbehaviour { fail_rate, delay, status, reset_rate, poison_serial } = mood.misbehaviour;
+    let reset = (reset_rate > 0.0 && mood.chance(reset_rate)).then(|| {
+        mood.resets += 1;
+        if mood.resets % 2 == 1 { Reset::BeforeReading } else { Reset::AfterAccepting }
+    });
+    let fails = match fail_rate {
+        Some(rate) => mood.chance(rate).then(|| status.unwrap_or(503)),
+        // A status alone is for every request, unless it is the answer to a poisoned one.
+        None => status.filter(|_| poison_serial.is_none()),
+    };
+    Plan {
+        reset,
+        status: fails,
+        poison: poison_serial,
+        poison_status: status.unwrap_or(500),
+        delay,
+        retry_after: mood.retry_after,
+    }
+}
+
+fn decide(shared: &Shared, plan: &Plan, headers: &header::HeaderMap, body: &[u8]) -> Response<Full<Bytes>> {
+    let on_purpose = |status: u16| {
+        lock(&shared.tally).totals.failed_on_purpose += 1;
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        detail(status, "Failed on purpose.")
+    };
+    let refused = |status, why: &str| {
+        lock(&shared.tally).totals.refused_requests += 1;
+        detail(status, why)
+    };
+    if let Some(status) = plan.status {
+        return on_purpose(status);
+    }
+    let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+    if !text(header::CONTENT_TYPE).is_some_and(|t| t.trim_start().starts_with("application/json")) {
+        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type: send application/json.");
+    }
+    if text(header::CONTENT_ENCODING).is_some_and(|e| !e.eq_ignore_ascii_case("identity")) {
+        return refused(StatusCode::BAD_REQUEST, "JSON parse error: compressed bodies are not read.");
+    }
+    let records = match contract::read(body) {
+        Ok(records) => records,
+        Err(Fault::Refused(why)) => return refused(StatusCode::BAD_REQUEST, &why),
+        Err(Fault::Overflow(why)) => return refused(StatusCode::INTERNAL_SERVER_ERROR, &why),
+    };
+    if plan.poison.is_some_and(|serial| records.iter().any(|r| r.bytes() == serial)) {
+        return on_purpose(plan.poison_status);
+    }
+    if let Err(e) = append(shared, body) {
+        tracing::error!(error = %e, "the file of --out cannot be written: the batch is answered with 500");
+        return refused(StatusCode::INTERNAL_SERVER_ERROR, "The output file cannot be written.");
+    }
+    // A key that is no UUID is folded to one: 16 octets each, whatever a client sends.
+    let key = headers.get("idempotency-key").map(|key| match key.to_str().map(Uuid::try_parse) {
+        Ok(Ok(uuid)) => uuid,
+        _ => Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()),
+    });
+    lock(&shared.tally).accept(&records, key);
+    json(StatusCode::CREATED, &serde_json::json!({ "created": records.len() }))
+}
+
+/// Every record as it came, one a line. Read a second time: who asks for a file has the time.
+fn append(shared: &Shared, body: &[u8]) -> std::io::Result<()> {
+    let Some(out) = &shared.out else { return Ok(()) };
+    let value: serde_json::Value = serde_json::from_slice(body)?;
+    let mut lines = Vec::with_capacity(body.len());
+    for record in value["records"].as_array().into_iter().flatten() {
+        serde_json::to_writer(&mut lines, record)?;
+        lines.push(b'\n');
+    }
+    lock(out).write_all(&lines)
+}
+
+fn detail(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    json(status, &serde_json::json!({ "detail": text }))
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -122,6 +122,7 @@ impl Bench {
         Self { outlet, sink, metrics, taken: 0 }
     }
 
+    #[expect(clippy::result_large_err, reason = "what comes back is the batch itself, moved")]
     fn offer(&mut self, batch: EncodedBatch) -> Result<(), EncodedBatch> {
         let records = u64::from(batch.records);
         self.outlet.offer(batch)?;

@@ -167,7 +167,7 @@ fn send_capture(
 ) -> anyhow::Result<()> {
     let stop = &sources.options.stop;
     let mut at = Instant::now();
-    let mut last_ns = None;
+    let (mut last_ns, mut too_long) = (None, 0);
     while !stop.load(Ordering::Acquire) {
         let datagram = match capture.next_datagram() {
             Ok(Some(datagram)) => datagram,
@@ -203,14 +203,13 @@ fn send_capture(
                 report.octets += datagram.octets.len() as u64;
             }
             // Larger than the way to the target takes: the others still go.
-            Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) => {
-                report.problems.push(format!("a datagram of {} octets was not sent: {e}", datagram.octets.len()));
-            }
+            Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) => too_long += 1,
             Err(e) => return Err(e).with_context(|| format!("sending to {}", sources.to)),
         }
     }
     let counts = capture.counts();
     for (count, what) in [
+        (too_long, "datagrams were not sent: too long for the way to the target"),
         (counts.fragments, "IP fragments were not sent: they are not joined yet"),
         (counts.cut_off, "datagrams that the capture cut off (snap length) were not sent"),
         (counts.malformed, "frames with headers that do not add up were not sent"),

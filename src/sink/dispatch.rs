@@ -6,6 +6,7 @@
 //! stay within the budget; the budget of a batch is freed when its last record has met its fate.
 //! One task owns the line, so nothing in it is locked.
 
+mod job;
 mod journal;
 mod line;
 
@@ -28,8 +29,9 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::metrics::{RecordDrop, SinkMetrics};
 use crate::queue::Outlet;
+use job::{Fate, Job, Policy, Turn};
 use journal::Journal;
-use line::{Fate, Job, Line, Policy, Turn};
+use line::Line;
 
 /// Longest the task sleeps while a time of the line is due: the App's clock may be moved by hand.
 const TICK: Duration = Duration::from_millis(100);

@@ -266,3 +266,165 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::sink::{BackendUrl, Output};
+
+    #[test]
+    fn what_strangers_write_cannot_steer_a_terminal() {
+        assert_eq!(escape(b"plain \"text\" it's", 200), "plain \"text\" it's");
+        assert_eq!(escape("gr\u{fc}n".as_bytes(), 200), "gr\u{fc}n");
+        let escaped = escape("\x1b[2J\r\n\\ \u{9b}\u{202e}\u{7f}\0".as_bytes(), 200);
+        assert!(escaped.is_ascii() && !escaped.contains(char::is_control), "{escaped}");
+        assert_eq!(escape(b"abcdef", 3), "abc...");
+        assert_eq!(escape(b"\xff\xfe", 3), "\u{fffd}\u{fffd}");
+    }
+
+    /// Answers 201 to every request, `requests` on a connection, then closes it; counts connections.
+    async fn server(requests: usize) -> (u16, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::AcqRel);
+                tokio::spawn(async move {
+                    let mut request = Vec::new();
+                    for _ in 0..requests {
+                        while !request.ends_with(b"BODY") {
+                            if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                                return;
+                            }
+                        }
+                        request.clear();
+                        stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+                    }
+                });
+            }
+        });
+        (port, connections)
+    }
+
+    fn client(port: u16, change: impl FnOnce(&mut SinkSettings)) -> Client {
+        let mut settings = SinkSettings {
+            output: Output::Backend,
+            backend: BackendUrl {
+                host: "127.0.0.1".to_owned(),
+                port,
+                path: "/api/netflow/netflow".to_owned(),
+                display: String::new(),
+            },
+            instance: "i".to_owned(),
+            requests_in_flight: 1,
+            in_flight_octets: 1 << 20,
+            request_timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(600),
+            connection_max_age: Duration::from_secs(600),
+            retry_attempts: 1,
+            backoff: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(1),
+            threads: 1,
+        };
+        change(&mut settings);
+        Client::new(&settings, Clock::system()).unwrap()
+    }
+
+    fn parcel() -> Parcel {
+        Parcel { key: Uuid::nil(), records: 1, body: Bytes::from_static(b"BODY") }
+    }
+
+    async fn accepted(client: &Client, times: usize) {
+        for _ in 0..times {
+            assert_eq!(client.post(&parcel()).await.unwrap().status, 201);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_serves_many_requests() {
+        let (port, connections) = server(usize::MAX).await;
+        let client = client(port, |_| {});
+        accepted(&client, 20).await;
+        assert_eq!((connections.load(Ordering::Acquire), client.pool().len()), (1, 1));
+        client.sweep();
+        assert_eq!(client.pool().len(), 1, "neither idle for long nor old");
+    }
+
+    #[tokio::test]
+    async fn a_name_with_several_addresses_is_tried_through() {
+        // localhost is ::1 as well on most machines; the server has only 127.0.0.1.
+        let (port, connections) = server(usize::MAX).await;
+        let client = client(port, |s| s.backend.host = "localhost".to_owned());
+        accepted(&client, 2).await;
+        assert_eq!(connections.load(Ordering::Acquire), 1);
+    }
+
+    #[tokio::test]
+    async fn old_and_idle_connections_are_not_used_again() {
+        let (port, connections) = server(usize::MAX).await;
+        accepted(&client(port, |s| s.connection_max_age = Duration::ZERO), 3).await;
+        assert_eq!(connections.load(Ordering::Acquire), 3);
+        let client = client(port, |s| s.idle_timeout = Duration::ZERO);
+        accepted(&client, 3).await;
+        assert_eq!(connections.load(Ordering::Acquire), 6);
+        client.sweep();
+        assert!(client.pool().is_empty());
+    }
+
+    #[tokio::test]
+    async fn connections_that_the_peer_closed_are_replaced_without_a_failure() {
+        let (port, connections) = server(2).await;
+        let client = client(port, |_| {});
+        accepted(&client, 2).await;
+        // The peer's end has to arrive first: what crosses it on the way cannot be known to be unread.
+        while client.pool().iter().any(|c| !c.sender.is_closed()) {
+            tokio::task::yield_now().await;
+        }
+        accepted(&client, 2).await;
+        assert_eq!(connections.load(Ordering::Acquire), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_how_far_the_request_got() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = client(listener.local_addr().unwrap().port(), |_| {});
+        let peer = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"BODY") {
+                assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+            }
+        };
+        let parcel = parcel();
+        let (failure, ()) = tokio::join!(client.post(&parcel), peer);
+        let failure = failure.unwrap_err();
+        assert_eq!((failure.fault, failure.handed_over, failure.untouched), (Fault::Reset, true, false));
+        drop(listener);
+        let failure = client.post(&parcel).await.unwrap_err();
+        assert_eq!((failure.fault, failure.handed_over), (Fault::Connect, false));
+        assert!(failure.detail.contains("127.0.0.1"), "{}", failure.detail);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_ends_with_the_connect_timeout() {
+        // 192.0.2.0/24 is never routed. A firewall may refuse it at once: a connect failure as well.
+        let client = client(9, |s| {
+            s.backend.host = "192.0.2.1".to_owned();
+            s.connect_timeout = Duration::from_millis(50);
+        });
+        let failure = client.post(&parcel()).await.unwrap_err();
+        assert_eq!(failure.fault, Fault::Connect);
+        assert!(failure.detail.contains("192.0.2.1"), "{}", failure.detail);
+    }
+}

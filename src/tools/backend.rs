@@ -168,3 +168,116 @@ pub fn run(options: BackendOptions, seconds: Option<u64>) -> anyhow::Result<()> 
     println!("{}", serde_json::to_string_pretty(&backend.stop())?);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    const RECORD: &str = r#"{"src_ip":"192.0.2.1","dst_ip":"192.0.2.2","src_port":1,"dst_port":2,"protocol":6,"bytes":7,"packets":3,"flow_start":1,"flow_end":2,"switch_id":"a","sampling_rate":10}"#;
+
+    fn backend(misbehaviour: Misbehaviour) -> Backend {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Backend::start(BackendOptions { listen, serials: true, misbehaviour, ..BackendOptions::default() }).unwrap()
+    }
+
+    /// Status and text of an answer; None if the connection was reset.
+    fn ask(backend: &Backend, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(backend.address()).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
+        // A reset may come before the request is written.
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = String::new();
+        match stream.read_to_string(&mut answer) {
+            Ok(_) => Some((answer[9..12].parse().unwrap(), answer.split_once("\r\n\r\n").unwrap().1.to_owned())),
+            Err(e) => {
+                assert!(matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{e}");
+                None
+            }
+        }
+    }
+
+    fn post(backend: &Backend, headers: &str, record: &str) -> Option<u16> {
+        let headers = format!("Content-Type: application/json\r\n{headers}");
+        let body = format!("{{\"records\":[{record}]}}");
+        ask(backend, "POST", "/any/base/api/netflow/netflow", &headers, &body).map(|(status, _)| status)
+    }
+
+    #[test]
+    fn it_speaks_the_contract_and_counts() {
+        let backend = backend(Misbehaviour::default());
+        let json = "Content-Type: application/json\r\n";
+        let body = format!("{{\"records\":[{RECORD},{RECORD}],\"switch_id\":\"a\"}}");
+        let answer = ask(&backend, "POST", "/api/netflow/netflow/", json, &body);
+        assert_eq!(answer, Some((201, r#"{"created":2}"#.to_owned())));
+        assert_eq!(post(&backend, "Idempotency-Key: x\r\n", RECORD), Some(201));
+        assert_eq!(post(&backend, "Idempotency-Key: x\r\n", RECORD), Some(201));
+        assert_eq!(post(&backend, "", &RECORD.replace("192.0.2.1", "x")), Some(400));
+        assert_eq!(post(&backend, "", &RECORD.replace(":7", ":9223372036854775808")), Some(500));
+        assert_eq!(post(&backend, "Content-Encoding: gzip\r\n", RECORD), Some(400));
+        let status = |method, path, headers| ask(&backend, method, path, headers, "{}").unwrap().0;
+        assert_eq!(status("POST", "/api/netflow/netflow", "Content-Type: text/plain\r\n"), 415);
+        assert_eq!(status("GET", "/api/netflow/netflow", ""), 405);
+        assert_eq!(status("GET", "/elsewhere", ""), 404);
+        assert_eq!(status("GET", "/health", ""), 200);
+        let (code, text) = ask(&backend, "GET", "/stats", "", "").unwrap();
+        let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((code, shown["serials"]["a"]["doubled"].as_u64()), (200, Some(3)));
+        let stats = backend.stop();
+        assert_eq!((stats.requests, stats.accepted_requests, stats.refused_requests), (7, 3, 4));
+        assert_eq!((stats.records, stats.bytes, stats.packets), (4, 28, 12));
+        assert_eq!((stats.duplicates_by_key, stats.records_in_duplicates), (1, 1));
+        assert_eq!(shown, serde_json::to_value(stats).unwrap());
+    }
+
+    #[test]
+    fn it_fails_on_demand() {
+        let backend = backend(Misbehaviour { status: Some(418), ..Misbehaviour::default() });
+        assert_eq!(post(&backend, "", RECORD), Some(418));
+        backend.misbehave(Misbehaviour { fail_rate: Some(1.0), ..Misbehaviour::default() });
+        assert_eq!(post(&backend, "", RECORD), Some(503));
+        backend.misbehave(Misbehaviour { fail_rate: Some(0.0), status: Some(500), ..Misbehaviour::default() });
+        assert_eq!(post(&backend, "", RECORD), Some(201));
+        let poison = Misbehaviour { poison_serial: Some(7), ..Misbehaviour::default() };
+        backend.misbehave(poison);
+        assert_eq!(post(&backend, "", RECORD), Some(500));
+        backend.misbehave(Misbehaviour { status: Some(422), ..poison });
+        assert_eq!(post(&backend, "", RECORD), Some(422));
+        assert_eq!(post(&backend, "", &RECORD.replace(":7", ":8")), Some(201));
+        let stats = backend.stop();
+        assert_eq!((stats.failed_on_purpose, stats.accepted_requests), (4, 2));
+    }
+
+    #[test]
+    fn resets_come_before_and_after_the_body_was_accepted() {
+        let backend = backend(Misbehaviour { reset_rate: 1.0, ..Misbehaviour::default() });
+        for _ in 0..4 {
+            assert_eq!(post(&backend, "", RECORD), None);
+        }
+        let stats = backend.stop();
+        assert_eq!((stats.requests, stats.failed_on_purpose, stats.records), (4, 4, 2));
+    }
+
+    #[test]
+    fn accepted_records_are_appended_as_they_came() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("out.ndjson");
+        std::fs::write(&out, "first\n").unwrap();
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let options = BackendOptions { listen, out: Some(out.clone()), ..BackendOptions::default() };
+        let backend = Backend::start(options).unwrap();
+        assert_eq!(post(&backend, "", &format!("{RECORD},{RECORD}")), Some(201));
+        assert_eq!(post(&backend, "", &RECORD.replace("192.0.2.1", "x")), Some(400));
+        drop(backend);
+        let text = std::fs::read_to_string(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (3, "first"));
+        let value: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
+        assert_eq!(value, serde_json::from_str::<serde_json::Value>(RECORD).unwrap());
+    }
+}

@@ -12,64 +12,14 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
+use super::job::{Fate, Job, Order, Policy, Turn};
 use crate::limits;
 use crate::metrics::RecordDrop;
 use crate::sink::Delivery;
 use crate::sink::encode::EncodedBatch;
-use crate::sink::retry::{Backoff, Random, Suspicion, Verdict};
+use crate::sink::retry::{Random, Suspicion, Verdict};
 
 const SECOND_NS: u64 = 1_000_000_000;
-
-/// Place in the line: arrival, then number of the part (unique within its batch).
-type Order = (u64, u64);
-
-/// A batch in the line, or under way.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) batch: EncodedBatch,
-    /// Octets of the budget that it holds.
-    pub(super) reserved: u64,
-    /// An earlier request with it may have been processed: sending it now may double its records.
-    pub(super) repeated: bool,
-    order: Order,
-    oldest_receive: u64,
-    sent_ns: u64,
-    /// Tries in a row since it last made way.
-    tries: u32,
-    /// Failures that speak against the batch itself.
-    strikes: u32,
-    /// Acceptances of the line when the whole batch (also that of a part) was tried first.
-    accepts_at_first_try: Option<u64>,
-    /// The same for a part when it was split off: what was accepted later proves more.
-    accepts_at_split: Option<u64>,
-    /// Acceptances of the line when the first strike fell.
-    accepts_at_first_strike: u64,
-    suspect: bool,
-}
-
-/// What the line wants.
-#[derive(Debug)]
-pub(super) enum Turn {
-    /// Send this, and hand it to `finished` with the verdict.
-    Send(Box<Job>),
-    /// Nothing before this time.
-    Wait(u64),
-    /// Nothing before something is pushed or finished.
-    Idle,
-}
-
-/// What became of a finished job.
-#[derive(Debug)]
-pub(super) enum Fate {
-    /// The backend has it.
-    Delivered(Box<Job>),
-    /// Given up: a single record.
-    Dropped(Box<Job>, RecordDrop),
-    /// It will be tried again.
-    Kept,
-    /// Its halves will be tried.
-    Split,
-}
 
 /// Whether the backend takes what it is sent.
 #[derive(Debug)]
@@ -90,17 +40,6 @@ struct Sickness {
     probe: Option<Order>,
     /// The probe that made way: the next one stands behind it.
     made_way: Option<Order>,
-}
-
-/// What the line is built with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Policy {
-    /// Requests under way at once.
-    pub(super) slots: usize,
-    /// Tries in a row before a batch makes way.
-    pub(super) retry_attempts: u32,
-    /// Delays.
-    pub(super) backoff: Backoff,
 }
 
 /// The waiting line.
@@ -153,22 +92,8 @@ impl Line {
     pub(super) fn push(&mut self, batch: EncodedBatch, reserved: u64) {
         let order = (self.arrivals, 0);
         self.arrivals += 1;
-        let oldest_receive = batch.oldest_receive;
-        *self.oldest.entry(oldest_receive).or_default() += 1;
-        let job = Job {
-            batch,
-            reserved,
-            repeated: false,
-            order,
-            oldest_receive,
-            sent_ns: 0,
-            tries: 0,
-            strikes: 0,
-            accepts_at_first_try: None,
-            accepts_at_split: None,
-            accepts_at_first_strike: 0,
-            suspect: false,
-        };
+        *self.oldest.entry(batch.oldest_receive).or_default() += 1;
+        let job = Job::whole(batch, reserved, order);
         self.ready.insert(order, Box::new(job));
     }
 
@@ -448,35 +373,20 @@ impl Line {
     }
 
     fn split(&mut self, job: Box<Job>, at: u64) -> Fate {
-        let Job { batch, reserved, repeated, order, oldest_receive, accepts_at_first_try, .. } = *job;
-        let part = |batch: EncodedBatch, reserved| Job {
-            order: (order.0, batch.part),
-            batch,
-            reserved,
-            repeated,
-            oldest_receive,
-            sent_ns: 0,
-            tries: 0,
-            strikes: 0,
-            accepts_at_first_try,
-            accepts_at_split: Some(self.accepts),
-            accepts_at_first_strike: 0,
-            suspect: true,
-        };
+        let (shares, accepts) = (job.shares(), self.accepts);
+        let oldest_receive = job.oldest_receive;
+        let (batch, reserved) = (job.batch, job.reserved);
         match batch.split() {
             Ok((left, right)) => {
                 *self.oldest.entry(oldest_receive).or_default() += 1;
-                let left = part(left, reserved / 2);
-                let right = part(right, reserved - reserved / 2);
+                let left = shares.part(left, reserved / 2, accepts);
+                let right = shares.part(right, reserved - reserved / 2, accepts);
                 self.aside.insert((at, left.order), Box::new(left));
                 self.aside.insert((at, right.order), Box::new(right));
                 Fate::Split
             }
             // Our own mistake: more records than ends. It waits in the side lane.
-            Err(batch) => {
-                let whole = part(batch, reserved);
-                self.defer(Box::new(whole), at)
-            }
+            Err(batch) => self.defer(Box::new(shares.part(batch, reserved, accepts)), at),
         }
     }
 

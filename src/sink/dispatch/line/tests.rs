@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::sink::ExporterRun;
 use crate::sink::encode::Format;
-use crate::sink::retry::{Fault, of_fault, of_status};
+use crate::sink::retry::{Backoff, Fault, of_fault, of_status};
 
 /// A batch whose records are the numbers of `serials`.
 fn batch(serials: std::ops::Range<u32>) -> EncodedBatch {

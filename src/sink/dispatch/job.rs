@@ -1,0 +1,124 @@
+//! A batch on its way through the line, and the words that the line speaks.
+
+use crate::metrics::RecordDrop;
+use crate::sink::encode::EncodedBatch;
+use crate::sink::retry::Backoff;
+
+/// Place in the line: arrival, then number of the part (unique within its batch).
+pub(super) type Order = (u64, u64);
+
+/// A batch in the line, or under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) batch: EncodedBatch,
+    /// Octets of the budget that it holds.
+    pub(super) reserved: u64,
+    /// An earlier request with it may have been processed: sending it now may double its records.
+    pub(super) repeated: bool,
+    pub(super) order: Order,
+    /// What the line knows the batch's age by; parts keep that of the whole.
+    pub(super) oldest_receive: u64,
+    /// When it was sent last.
+    pub(super) sent_ns: u64,
+    /// Tries in a row since it last made way.
+    pub(super) tries: u32,
+    /// Failures that speak against the batch itself.
+    pub(super) strikes: u32,
+    /// Acceptances of the line when the whole batch (also that of a part) was tried first.
+    pub(super) accepts_at_first_try: Option<u64>,
+    /// The same for a part when it was split off: what was accepted later proves more.
+    pub(super) accepts_at_split: Option<u64>,
+    /// Acceptances of the line when the first strike fell.
+    pub(super) accepts_at_first_strike: u64,
+    /// In the side lane: it failed while others passed.
+    pub(super) suspect: bool,
+}
+
+/// What the line wants.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// Send this, and hand it to `finished` with the verdict.
+    Send(Box<Job>),
+    /// Nothing before this time.
+    Wait(u64),
+    /// Nothing before something is pushed or finished.
+    Idle,
+}
+
+/// What became of a finished job.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// The backend has it.
+    Delivered(Box<Job>),
+    /// Given up: a single record.
+    Dropped(Box<Job>, RecordDrop),
+    /// It will be tried again.
+    Kept,
+    /// Its halves will be tried.
+    Split,
+}
+
+/// What a part inherits from what it was split off.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
+    order: Order,
+    oldest_receive: u64,
+    repeated: bool,
+    accepts_at_first_try: Option<u64>,
+}
+
+impl Job {
+    /// A batch that just came.
+    pub(super) fn whole(batch: EncodedBatch, reserved: u64, order: Order) -> Self {
+        Self {
+            oldest_receive: batch.oldest_receive,
+            batch,
+            reserved,
+            repeated: false,
+            order,
+            sent_ns: 0,
+            tries: 0,
+            strikes: 0,
+            accepts_at_first_try: None,
+            accepts_at_split: None,
+            accepts_at_first_strike: 0,
+            suspect: false,
+        }
+    }
+
+    /// What its parts inherit.
+    pub(super) const fn shares(&self) -> Shares {
+        Shares {
+            order: self.order,
+            oldest_receive: self.oldest_receive,
+            repeated: self.repeated,
+            accepts_at_first_try: self.accepts_at_first_try,
+        }
+    }
+}
+
+impl Shares {
+    /// A part that is split off when the line has counted `accepts` acceptances.
+    pub(super) fn part(&self, batch: EncodedBatch, reserved: u64, accepts: u64) -> Job {
+        let order = (self.order.0, batch.part);
+        Job {
+            oldest_receive: self.oldest_receive,
+            repeated: self.repeated,
+            accepts_at_first_try: self.accepts_at_first_try,
+            accepts_at_split: Some(accepts),
+            suspect: true,
+            ..Job::whole(batch, reserved, order)
+        }
+    }
+}
+
+/// What the line is built with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy {
+    /// Requests under way at once.
+    pub(super) slots: usize,
+    /// Tries in a row before a batch makes way.
+    pub(super) retry_attempts: u32,
+    /// Delays.
+    pub(super) backoff: Backoff,
+}

@@ -12,12 +12,14 @@ use std::fs::OpenOptions;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::cli::BackendArgs;
 use crate::sink::retry::Random;
 use serve::{Mood, Shared};
 use tally::Tally;
@@ -141,13 +143,26 @@ impl Drop for Backend {
     }
 }
 
-/// The command: serves until Ctrl-C, SIGTERM or the end of `seconds`, then prints what was counted.
+impl From<&BackendArgs> for BackendOptions {
+    fn from(args: &BackendArgs) -> Self {
+        let misbehaviour = Misbehaviour {
+            fail_rate: args.fail_rate,
+            delay: args.delay.unwrap_or_default(),
+            status: args.status,
+            reset_rate: args.reset_rate.unwrap_or_default(),
+            poison_serial: args.poison_serial,
+        };
+        Self { listen: args.listen, out: args.out.clone(), serials: args.serials, misbehaviour }
+    }
+}
+
+/// The command: serves until Ctrl-C, SIGTERM or the end of `--seconds`, then prints what was counted.
 ///
 /// # Errors
 /// What [`Backend::start`] fails for, with the address; no signal handling.
-pub fn run(options: BackendOptions, seconds: Option<u64>) -> anyhow::Result<()> {
-    let listen = options.listen;
-    let backend = Backend::start(options).with_context(|| {
+pub fn run(args: &BackendArgs) -> anyhow::Result<ExitCode> {
+    let (listen, seconds) = (args.listen, args.seconds);
+    let backend = Backend::start(args.into()).with_context(|| {
         format!("the backend cannot start on {listen}: is the port taken? choose another by --listen")
     })?;
     eprintln!("backend listens on http://{}; figures at /stats; Ctrl-C ends it", backend.address());
@@ -166,7 +181,7 @@ pub fn run(options: BackendOptions, seconds: Option<u64>) -> anyhow::Result<()> 
         }
     })?;
     println!("{}", serde_json::to_string_pretty(&backend.stop())?);
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

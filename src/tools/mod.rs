@@ -7,6 +7,7 @@ pub mod backend;
 pub mod capture;
 pub mod check;
 pub mod decode;
+pub mod demo;
 pub mod generate;
 pub mod replay;
 pub mod synthetic;

@@ -19,12 +19,10 @@ fn expected(corpus: &Path, name: &str) -> (u64, u64, bool) {
     let text = fs::read(corpus.join(format!("{name}.expected.json"))).unwrap();
     let records: Vec<Value> = serde_json::from_slice(&text).unwrap();
     let has = |record: &Value, key: &str, elements: [&str; 2]| {
-        let set = |e: &&str| record["ies"][*e].as_str().is_some_and(|hex| hex.bytes().any(|b| b != b'0'));
-        // In a template with one family a zero address is an address.
-        let both = elements.iter().all(|e| record["ies"].get(*e).is_some());
-        record.get(key).is_some()
-            || elements.iter().any(|e| set(&e))
-            || (!both && elements.iter().any(|e| record["ies"].get(*e).is_some()))
+        let there: Vec<&str> = elements.iter().filter_map(|e| record["ies"][e].as_str()).collect();
+        // Where both families are in a template, the one that is zero is not there.
+        let counts = |hex: &&str| there.len() == 1 || hex.bytes().any(|digit| digit != b'0');
+        record.get(key).is_some() || there.iter().any(counts)
     };
     let addressed =
         records.iter().filter(|r| has(r, "src_ip", ["0/8", "0/27"]) && has(r, "dst_ip", ["0/12", "0/28"])).count();
@@ -67,7 +65,8 @@ fn every_capture_by_udp_is_delivered_or_counted() {
         let delivered = after.delivered - before.delivered;
         let dropped = books.dropped[RecordDrop::NotRepresentable as usize].value() - unaddressed;
         let exact = (delivered, dropped) == (addressed, records - addressed);
-        if !exact && !(more && delivered + dropped >= records) {
+        let enough = more && delivered + dropped >= records;
+        if !exact && !enough {
             wrong.push(format!(
                 "{name}: {delivered} delivered and {dropped} without addresses, expected {addressed} and {}",
                 records - addressed

@@ -120,9 +120,9 @@ impl Client {
     }
 
     fn usable(&self, connection: &Connection, now: Instant) -> bool {
-        !connection.sender.is_closed()
-            && now < connection.expires
+        now < connection.expires
             && now.saturating_duration_since(connection.idle_since) < self.idle_timeout
+            && connection.is_open()
     }
 
     fn pool(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
@@ -387,12 +387,35 @@ mod tests {
         let (port, connections) = server(2).await;
         let client = client(port, |_| {});
         accepted(&client, 2).await;
-        // The peer's end has to arrive first: what crosses it on the way cannot be known to be unread.
-        while client.pool().iter().any(|c| !c.sender.is_closed()) {
+        while client.pool().iter().any(Connection::is_open) {
             tokio::task::yield_now().await;
         }
         accepted(&client, 2).await;
         assert_eq!(connections.load(Ordering::Acquire), 2);
+    }
+
+    #[tokio::test]
+    async fn a_request_on_a_closed_connection_leaves_nothing() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = client(listener.local_addr().unwrap().port(), |_| {});
+        let connection = client.connector.connect().await.unwrap();
+        drop(listener.accept().await.unwrap());
+        while !connection.sender.is_closed() {
+            tokio::task::yield_now().await;
+        }
+        let failure = client.exchange(connection, &parcel()).await.unwrap_err();
+        assert!(failure.untouched && !failure.handed_over, "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn the_peers_end_is_seen_before_the_runtime_hears_of_it() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = client(listener.local_addr().unwrap().port(), |_| {});
+        let connection = client.connector.connect().await.unwrap();
+        assert!(connection.is_open());
+        // No await from here on: the runtime has no chance to look at the socket.
+        drop(listener.accept().unwrap());
+        assert!(!connection.sender.is_closed() && !connection.is_open());
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! dropping a connection closes it. TLS, HTTP/2 and proxies belong between `dial` and the handshake.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -41,6 +43,8 @@ pub(super) struct Connection {
     pub(super) sender: http1::SendRequest<Full<Bytes>>,
     /// Octets handed to the kernel so far.
     written: Arc<AtomicU64>,
+    /// The same socket, to look at it without hyper.
+    socket: Socket,
     /// The task that moves octets.
     task: AbortHandle,
     /// Not used for a new request after this.
@@ -52,6 +56,16 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Acquire)
+    }
+
+    /// True if an idle connection can take a request: open as far as hyper knows, and as the kernel
+    /// knows, who hears of the peer's end first. Anything to read here is the end, or what nobody asked for.
+    pub(super) fn is_open(&self) -> bool {
+        let nothing_came = || {
+            let read = self.socket.peek(&mut [MaybeUninit::uninit()]);
+            read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+        };
+        !self.sender.is_closed() && nothing_came()
     }
 }
 
@@ -98,6 +112,7 @@ impl Connector {
 
     async fn shake_hands(&self, stream: TcpStream) -> Result<Connection, Failure> {
         let written = Arc::new(AtomicU64::new(0));
+        let socket = SockRef::from(&stream).try_clone().map_err(|e| failed(e.to_string()))?;
         let io = TokioIo::new(Counted { stream, written: Arc::clone(&written) });
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(limits::RESPONSE_OCTETS_MAX)
@@ -107,7 +122,7 @@ impl Connector {
         // Its error reaches whoever waits for an answer through `sender`.
         let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         let now = Instant::now();
-        Ok(Connection { sender, written, task, expires: now + self.lifetime(), idle_since: now })
+        Ok(Connection { sender, written, socket, task, expires: now + self.lifetime(), idle_since: now })
     }
 
     /// The oldest that this connection gets: jittered, so that they do not all end at once.

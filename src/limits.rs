@@ -170,8 +170,6 @@ pub const POISON_STRIKES: u32 = 3;
 pub const POISON_SPLITS_PER_S: u64 = 10;
 /// Octets of an answer that are quoted in a log line.
 pub const ANSWER_EXCERPT_OCTETS: usize = 200;
-/// A repeating condition is logged once in this time, seconds.
-pub const LOG_REPEAT_S: u64 = 60;
 /// Drain at shutdown, milliseconds.
 pub const SHUTDOWN_TIMEOUT_MS: Range = range(25_000, 0, 600_000);
 /// Keep receiving for this long after readiness ended, milliseconds: 0 outside of Kubernetes.

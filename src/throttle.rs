@@ -1,55 +1,31 @@
-//! `Throttle`: lets one line of a kind through per interval and counts what it swallowed.
+//! `Throttle`: a condition that repeats is told at once and then at most once a minute, with a count.
 //!
-//! One `Throttle` a kind of line, in a static or in the struct that may have to say it. Time is
-//! passed in, so that tests can move it. Usable from any thread; a call is one or two atomics.
+//! One `Throttle` a kind of line. Time is passed in, so that tests can move it. Usable from any
+//! thread; a call is two or three atomics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+
+/// Shortest time between two lines of a kind.
+pub const MINUTE_NS: u64 = 60_000_000_000;
 
 /// Gate of one kind of log line.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Throttle {
-    interval_ns: u64,
-    // Time of the last line plus 1, so that 0 means "none yet".
-    last: AtomicU64,
-    swallowed: AtomicU64,
+    next_ns: AtomicU64,
+    count: AtomicU64,
 }
 
 impl Throttle {
-    /// One line per `interval`.
-    #[must_use]
-    pub const fn new(interval: Duration) -> Self {
-        // 584 years fit, so nothing that an operator can set is cut off here.
-        #[expect(clippy::cast_possible_truncation, reason = "see above")]
-        let interval_ns = interval.as_nanos() as u64;
-        Self { interval_ns, last: AtomicU64::new(0), swallowed: AtomicU64::new(0) }
-    }
-
-    /// One line a minute: the rule for conditions that repeat.
-    #[must_use]
-    pub const fn per_minute() -> Self {
-        Self::new(Duration::from_secs(60))
-    }
-
-    /// Some(lines swallowed since the last one) if a line may be written at `now_ns` (monotonic
-    /// nanoseconds); None counts the line as swallowed. Of several threads that ask at the same
-    /// moment exactly one gets through.
-    pub fn allow(&self, now_ns: u64) -> Option<u64> {
-        let last = self.last.load(Ordering::Acquire);
-        let due = last == 0 || now_ns.saturating_sub(last - 1) >= self.interval_ns;
-        if due
-            && self.last.compare_exchange(last, now_ns.saturating_add(1), Ordering::AcqRel, Ordering::Acquire).is_ok()
-        {
-            return Some(self.swallowed.swap(0, Ordering::AcqRel));
-        }
-        self.swallowed.fetch_add(1, Ordering::AcqRel);
-        None
-    }
-
-    /// Lines swallowed since the last one that got through.
-    #[must_use]
-    pub fn swallowed(&self) -> u64 {
-        self.swallowed.load(Ordering::Acquire)
+    /// Notes that it happened `n` times at `now_ns` (any clock, always the same). Gives how often it
+    /// happened since the last line, these included, if it is time for one; of several threads that
+    /// ask at the same moment one gets it.
+    pub fn note(&self, now_ns: u64, n: u64) -> Option<u64> {
+        self.count.fetch_add(n, Ordering::AcqRel);
+        let next = self.next_ns.load(Ordering::Acquire);
+        let then = now_ns.saturating_add(MINUTE_NS);
+        let mine =
+            now_ns >= next && self.next_ns.compare_exchange(next, then, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        mine.then(|| self.count.swap(0, Ordering::AcqRel))
     }
 }
 
@@ -57,42 +33,24 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    const SECOND: u64 = 1_000_000_000;
-
     #[test]
-    fn first_line_passes_and_the_next_says_how_many_were_swallowed() {
-        let throttle = Throttle::per_minute();
-        assert_eq!(throttle.allow(0), Some(0));
-        assert_eq!(throttle.allow(SECOND), None);
-        assert_eq!(throttle.allow(59 * SECOND), None);
-        assert_eq!(throttle.swallowed(), 2);
-        assert_eq!(throttle.allow(60 * SECOND), Some(2));
-        assert_eq!(throttle.allow(60 * SECOND), None);
+    fn it_speaks_at_once_and_then_once_a_minute_with_the_sum() {
+        let throttle = Throttle::default();
+        assert_eq!(throttle.note(5, 3), Some(3));
+        assert_eq!(throttle.note(6, 2), None);
+        assert_eq!(throttle.note(4 + MINUTE_NS, 2), None);
+        assert_eq!(throttle.note(5 + MINUTE_NS, 1), Some(5));
     }
 
     #[test]
-    fn a_clock_that_goes_back_does_not_open_the_gate() {
-        let throttle = Throttle::per_minute();
-        assert_eq!(throttle.allow(100 * SECOND), Some(0));
-        assert_eq!(throttle.allow(10 * SECOND), None);
-    }
-
-    #[test]
-    fn of_many_threads_one_gets_through() {
-        let throttle = Throttle::per_minute();
-        let passed = AtomicU64::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..1_000 {
-                        if throttle.allow(5).is_some() {
-                            passed.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
+    fn of_many_threads_one_gets_the_line_and_nothing_is_lost() {
+        let throttle = Throttle::default();
+        let told: u64 = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| (0..1_000).filter_map(|_| throttle.note(7, 1)).sum::<u64>())).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).sum()
         });
-        assert_eq!(passed.load(Ordering::Relaxed), 1);
-        assert_eq!(throttle.swallowed(), 3_999);
+        assert_eq!(told + throttle.count.load(Ordering::Acquire), 4_000);
+        assert!(throttle.note(6, 1).is_none());
     }
 }

@@ -6,32 +6,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::exporters::{ExporterEntry, lock};
 use crate::decode::{DecodeError, DecodeErrorKind};
 use crate::flow::Version;
 use crate::limits::{LOGGED_OCTETS_MAX, NOTICES_PER_MINUTE};
-
-const MINUTE_NS: u64 = 60_000_000_000;
-
-/// One kind of line: at once the first time, then at most once a minute.
-#[derive(Debug, Default)]
-struct Throttle {
-    next_ns: AtomicU64,
-    count: AtomicU64,
-}
-
-impl Throttle {
-    /// Adds `n`; gives the number since the last line if it is time for one.
-    fn note(&self, now_ns: u64, n: u64) -> Option<u64> {
-        self.count.fetch_add(n, Ordering::AcqRel);
-        let next = self.next_ns.load(Ordering::Acquire);
-        let mine = now_ns >= next
-            && self.next_ns.compare_exchange(next, now_ns + MINUTE_NS, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        mine.then(|| self.count.swap(0, Ordering::AcqRel))
-    }
-}
+use crate::throttle::{MINUTE_NS, Throttle};
 
 /// Lines left in the current minute.
 #[derive(Debug, Default)]
@@ -145,15 +126,6 @@ fn hex(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_throttle_speaks_at_once_and_then_once_a_minute_with_the_sum() {
-        let throttle = Throttle::default();
-        assert_eq!(throttle.note(5, 3), Some(3));
-        assert_eq!(throttle.note(6, 2), None);
-        assert_eq!(throttle.note(4 + MINUTE_NS, 2), None);
-        assert_eq!(throttle.note(5 + MINUTE_NS, 1), Some(5));
-    }
 
     #[test]
     fn new_exporters_share_a_bounded_number_of_lines() {

@@ -20,9 +20,7 @@ use crate::flow::FlowBatch;
 use crate::limits::{BODY_OCTETS_MAX, HEARTBEAT_MS};
 use crate::metrics::{BatcherMetrics, RecordDrop};
 use crate::sink::encode::{EncodedBatch, Encoder, Fill, Progress};
-
-/// Panics are logged at most once in this time by each batcher.
-const LOG_EVERY_NS: u64 = 60_000_000_000;
+use crate::throttle::Throttle;
 
 /// Starts `settings.batchers` threads, `batcher-0` and so on, each with its entry of `metrics`. They end
 /// when every sender of `receiver`'s queue is gone and all that was handed over is offered.
@@ -53,8 +51,7 @@ pub fn spawn_batchers(
             deadline_ns: None,
             held: 0,
             body_ns: 0,
-            quiet_until_ns: 0,
-            panics_swallowed: 0,
+            panics: Throttle::default(),
         };
         let name = format!("batcher-{index}");
         threads.push((name.clone(), thread::Builder::new().name(name).spawn(move || batcher.run())?));
@@ -101,8 +98,7 @@ struct Batcher {
     held: u64,
     /// Time spent on the open body.
     body_ns: u64,
-    quiet_until_ns: u64,
-    panics_swallowed: u64,
+    panics: Throttle,
 }
 
 impl Batcher {
@@ -207,18 +203,9 @@ impl Batcher {
     }
 
     /// The panic hook has said where; this says what it cost.
-    fn log_panic(&mut self, now: u64, records: u64) {
-        if now < self.quiet_until_ns {
-            self.panics_swallowed += 1;
-            return;
-        }
-        let swallowed = std::mem::take(&mut self.panics_swallowed);
-        self.quiet_until_ns = now.saturating_add(LOG_EVERY_NS);
-        tracing::error!(
-            records,
-            swallowed,
-            "a batcher panicked: records dropped, the thread goes on; please report it"
-        );
+    fn log_panic(&self, now: u64, records: u64) {
+        let Some(panics) = self.panics.note(now, 1) else { return };
+        tracing::error!(records, panics, "a batcher panicked: records dropped, the thread goes on; please report it");
     }
 }
 

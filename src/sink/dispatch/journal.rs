@@ -1,7 +1,7 @@
 //! What delivery tells people: state changes, each record given up, an exporter's first delivery.
 //!
-//! Repeating conditions are logged once in `LOG_REPEAT_S` with the number of those swallowed. What the
-//! backend wrote arrives here escaped (see `http`).
+//! Repeating conditions are logged once a minute with how often they came. What the backend wrote
+//! arrives here escaped (see `http`).
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -12,37 +12,17 @@ use crate::metrics::RecordDrop;
 use crate::sink::encode::EncodedBatch;
 use crate::sink::http::{Answer, Failure};
 use crate::sink::retry::Fault;
-
-const SECOND_NS: u64 = 1_000_000_000;
-
-/// A condition that may repeat.
-#[derive(Debug, Default)]
-struct Seldom {
-    last: Option<u64>,
-    swallowed: u64,
-}
-
-impl Seldom {
-    /// How many were swallowed since the last line, if it is time for another.
-    fn pass(&mut self, now: u64) -> Option<u64> {
-        if self.last.is_some_and(|last| now.saturating_sub(last) < limits::LOG_REPEAT_S * SECOND_NS) {
-            self.swallowed += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.swallowed))
-    }
-}
+use crate::throttle::Throttle;
 
 /// The voice of delivery.
 #[derive(Debug)]
 pub(super) struct Journal {
     backend: String,
-    sick: Seldom,
+    sick: Throttle,
     /// The line about the present sickness was written, so its end is worth one too.
     sick_was_said: bool,
-    refused: Seldom,
-    poison: Seldom,
+    refused: Throttle,
+    poison: Throttle,
     delivered: HashSet<(Arc<str>, IpAddr), rustc_hash::FxBuildHasher>,
 }
 
@@ -50,17 +30,17 @@ impl Journal {
     pub(super) fn new(backend: String) -> Self {
         Self {
             backend,
-            sick: Seldom::default(),
+            sick: Throttle::default(),
             sick_was_said: false,
-            refused: Seldom::default(),
-            poison: Seldom::default(),
+            refused: Throttle::default(),
+            poison: Throttle::default(),
             delivered: HashSet::default(),
         }
     }
 
     /// A request failed for the environment's sake.
     pub(super) fn sick(&mut self, result: &Result<Answer, Failure>, waiting_records: u64, now: u64) {
-        let Some(swallowed) = self.sick.pass(now) else { return };
+        let Some(times) = self.sick.note(now, 1) else { return };
         self.sick_was_said = true;
         let (reason, advice) = explain(result);
         tracing::warn!(
@@ -68,7 +48,7 @@ impl Journal {
             reason,
             advice,
             waiting_records,
-            swallowed,
+            times,
             "the backend takes no flows: they are kept and tried again"
         );
     }
@@ -92,8 +72,8 @@ impl Journal {
         now: u64,
     ) {
         let poison = drop == RecordDrop::DeliveryPoison;
-        let seldom = if poison { &mut self.poison } else { &mut self.refused };
-        let Some(swallowed) = seldom.pass(now) else { return };
+        let throttle = if poison { &self.poison } else { &self.refused };
+        let Some(times) = throttle.note(now, 1) else { return };
         let exporter = batch.per_exporter.first().map_or_else(String::new, |run| run.address.to_string());
         let (status, answer) = match result {
             Ok(answer) => (answer.status, answer.excerpt.as_str()),
@@ -105,7 +85,7 @@ impl Journal {
                 status,
                 exporter,
                 answer,
-                swallowed,
+                times,
                 "the backend failed on this record again and again while it took others: the record was dropped; \
                  its own log says why"
             );
@@ -115,7 +95,7 @@ impl Journal {
                 status,
                 exporter,
                 answer,
-                swallowed,
+                times,
                 "the backend refused this record while it took others: the record was dropped"
             );
         }
@@ -178,16 +158,6 @@ fn explain(result: &Result<Answer, Failure>) -> (String, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_repeating_condition_is_said_once_a_minute() {
-        let mut seldom = Seldom::default();
-        assert_eq!(seldom.pass(5), Some(0));
-        assert_eq!(seldom.pass(6), None);
-        assert_eq!(seldom.pass(60 * SECOND_NS + 4), None);
-        assert_eq!(seldom.pass(60 * SECOND_NS + 5), Some(2));
-        assert_eq!(seldom.pass(60 * SECOND_NS + 6), None);
-    }
 
     #[test]
     fn a_redirect_is_named_with_its_target() {

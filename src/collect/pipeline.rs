@@ -284,6 +284,7 @@ impl Pipeline {
 
 fn metrics_held(metrics: &WorkerMetrics, batch: &FlowBatch) {
     metrics.held.set(batch.len() as u64);
+    metrics.oldest_receive_ns.set(if batch.is_empty() { 0 } else { batch.oldest_receive });
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

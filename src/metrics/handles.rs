@@ -264,6 +264,8 @@ pub struct WorkerMetrics {
     pub books: Books,
     /// Records in this worker's open batch (a level).
     pub held: Tally,
+    /// Receive time of the oldest record held here, Unix nanoseconds; 0 if there is none.
+    pub oldest_receive_ns: Tally,
     /// Nanoseconds of work.
     pub busy_ns: Tally,
     /// Clock::monotonic_ns of the last turn of the loop, for liveness.
@@ -287,6 +289,7 @@ impl WorkerMetrics {
             sockets: sockets.collect(),
             books: books.clone(),
             held: books.held.workers[worker].clone(),
+            oldest_receive_ns: Tally::default(),
             busy_ns: r.seconds("worker_busy_seconds_total", &[label("worker", worker)]),
             heartbeat_ns: Tally::default(),
         }
@@ -300,6 +303,8 @@ pub struct BatcherMetrics {
     pub books: Books,
     /// Records in this batcher's open body (a level).
     pub held: Tally,
+    /// Receive time of the oldest record held here, Unix nanoseconds; 0 if there is none.
+    pub oldest_receive_ns: Tally,
     /// Nanoseconds of work.
     pub busy_ns: Tally,
     /// Nanoseconds held up by delivery.
@@ -318,6 +323,7 @@ impl BatcherMetrics {
         Self {
             books: books.clone(),
             held: books.held.batchers[batcher].clone(),
+            oldest_receive_ns: Tally::default(),
             busy_ns: r.seconds("batcher_busy_seconds_total", &labels),
             blocked_ns: r.seconds("batcher_blocked_seconds_total", &labels),
             heartbeat_ns: Tally::default(),

@@ -52,6 +52,7 @@ pub fn spawn_batchers(
             held: 0,
             body_ns: 0,
             panics: Throttle::default(),
+            incoming_ns: 0,
         };
         let name = format!("batcher-{index}");
         threads.push((name.clone(), thread::Builder::new().name(name).spawn(move || batcher.run())?));
@@ -99,6 +100,8 @@ struct Batcher {
     /// Time spent on the open body.
     body_ns: u64,
     panics: Throttle,
+    /// Receive time of the oldest record in the FlowBatch that is being encoded, Unix nanoseconds.
+    incoming_ns: u64,
 }
 
 impl Batcher {
@@ -124,6 +127,10 @@ impl Batcher {
     fn take_over(&mut self, batch: Box<FlowBatch>) {
         let records = batch.len() as u64;
         // Held here before the queue lets go: no record is ever nowhere.
+        self.incoming_ns = batch.oldest_receive;
+        if self.held == 0 {
+            self.metrics.oldest_receive_ns.set(batch.oldest_receive);
+        }
         self.hold(self.held + records);
         self.receiver.taken_over(records);
         let mut progress = Progress::default();
@@ -170,6 +177,8 @@ impl Batcher {
             }
         }
         self.metrics.blocked_ns.add(self.clock.monotonic_ns().saturating_sub(ended));
+        // What is still held came with the FlowBatch that is being encoded.
+        self.metrics.oldest_receive_ns.set(if self.held == 0 { 0 } else { self.incoming_ns });
     }
 
     fn offer(&self, body: EncodedBatch) -> Offered {
@@ -190,6 +199,9 @@ impl Batcher {
     }
 
     fn hold(&mut self, records: u64) {
+        if records == 0 {
+            self.metrics.oldest_receive_ns.set(0);
+        }
         self.held = records;
         self.metrics.held.set(records);
     }

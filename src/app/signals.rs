@@ -38,16 +38,19 @@ impl Signals {
         };
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             runtime.block_on(async move {
+                let mut told = false;
                 loop {
                     let name = tokio::select! {
                         _ = term.recv() => "SIGTERM",
                         _ = interrupt.recv() => "SIGINT",
                     };
-                    // Nobody waits any more, or one was sent already: this is the second.
-                    if sender.send(name).is_err() {
+                    if told {
                         tracing::error!(signal = name, "second signal: ending at once, what is in memory is lost");
                         std::process::exit(KILLED);
                     }
+                    told = true;
+                    // If nobody waits any more, the drain is under way already, for a fault.
+                    let _ = sender.send(name);
                 }
             });
         })?;

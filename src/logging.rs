@@ -37,6 +37,9 @@ pub fn start(settings: &LogSettings, instance: &str) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // Else a line that cannot be written is reported on standard error, by a macro that panics when
+        // that is closed: the reader of the log would take every thread that logs with it.
+        .log_internal_errors(false)
         .event_format(lines)
         .try_init()
         .map_err(|e| anyhow::anyhow!("logging cannot start: {e}"))

@@ -4,6 +4,8 @@
 //! an error with its line and the nearest known name: a misspelt key must not be silently without
 //! effect. Values are not checked here.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,25 +51,22 @@ struct Reader<'a> {
 
 /// Reads `path`; faults are added, and what is right is returned.
 pub(super) fn read(path: &Path, faults: &mut Faults) -> Content {
-    let text = match std::fs::metadata(path) {
-        Ok(meta) if meta.len() > FILE_OCTETS_MAX => {
+    let text = match text_of(path) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
             faults.add(format!(
-                "file {} has {} octets; at most {FILE_OCTETS_MAX} are read: is it the right file?",
-                path.display(),
-                meta.len()
+                "file {} has more than {FILE_OCTETS_MAX} octets, and no more are read: is it the right file?",
+                path.display()
             ));
             return Content::default();
         }
-        _ => match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) => {
-                faults.add(format!(
-                    "file {} cannot be read ({e}): check the path and its permissions, or leave --config out",
-                    path.display()
-                ));
-                return Content::default();
-            }
-        },
+        Err(e) => {
+            faults.add(format!(
+                "file {} cannot be read ({e}): check the path and its permissions, or leave --config out",
+                path.display()
+            ));
+            return Content::default();
+        }
     };
     let (table, errors) = DeTable::parse_recoverable(&text);
     let mut reader = Reader { path: Arc::from(path), text: &text, content: Content::default(), faults };
@@ -77,6 +76,17 @@ pub(super) fn read(path: &Path, faults: &mut Faults) -> Content {
     }
     reader.top(table.get_ref());
     reader.content
+}
+
+/// None if there is more than `FILE_OCTETS_MAX`. The length that the system tells is no bound: that of a
+/// pipe or device is 0.
+fn text_of(path: &Path) -> io::Result<Option<String>> {
+    let mut octets = Vec::new();
+    File::open(path)?.take(FILE_OCTETS_MAX + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > FILE_OCTETS_MAX {
+        return Ok(None);
+    }
+    String::from_utf8(octets).map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.utf8_error()))
 }
 
 impl Reader<'_> {

@@ -1,0 +1,12 @@
+//! The real processes: collector and backend as an operator starts them, under load, signals and faults.
+
+#[path = "process/child.rs"]
+mod child;
+#[path = "process/configured.rs"]
+mod configured;
+#[path = "process/ends.rs"]
+mod ends;
+#[path = "process/network.rs"]
+mod network;
+#[path = "process/streams.rs"]
+mod streams;

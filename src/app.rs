@@ -275,6 +275,7 @@ impl Running {
             return Some(why);
         }
         match &self.sink {
+            RunningSink::Backend(sink) if sink.has_ended() => Some("delivery ended by itself".to_owned()),
             RunningSink::Stdout(outlet) if outlet.broken() => Some("standard output was closed".to_owned()),
             _ => None,
         }

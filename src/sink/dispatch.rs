@@ -117,6 +117,14 @@ impl Sink {
         })
     }
 
+    /// True if delivery ended without being told to, which only a defect of ours can cause: nothing is
+    /// delivered any more, and what it held stays in the books as held.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        // The task reports only after `finish` asked it to, so until then there is nothing to take away.
+        matches!(self.report.try_recv(), Err(report::TryRecvError::Disconnected))
+    }
+
     /// True while the backend takes what it is sent.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
@@ -396,6 +404,16 @@ fn broken(error: &JoinError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_that_nobody_asked_for_shows() {
+        let (report_to, report) = report::channel();
+        let sink = Sink { runtime: None, close: None, report, healthy: Arc::default() };
+        assert!(!sink.has_ended());
+        // What a panic of the task does to its end of the channel.
+        drop(report_to);
+        assert!(sink.has_ended());
+    }
 
     #[test]
     fn the_budget_is_never_exceeded_and_comes_back() {

@@ -38,17 +38,26 @@ impl MessageClock {
     /// sysUpTime. None where nothing says what sysUpTime 0 was (T-2).
     pub(super) fn of_uptime(&self, stamp: u32) -> Option<(u64, bool)> {
         match (self.sys_uptime_ms, self.system_init_ms) {
-            (Some(uptime), _) => {
-                let age = uptime.wrapping_sub(stamp);
-                if age <= u32::MAX - AHEAD_MS_MAX {
-                    Some((self.export_ms.saturating_sub(u64::from(age)), false))
-                } else {
-                    let ahead = stamp.wrapping_sub(uptime);
-                    Some((self.export_ms.saturating_add(u64::from(ahead)), true))
-                }
+            (Some(uptime), _) => Some(self.near_export(uptime, stamp)),
+            (None, Some(init)) => {
+                // The stamp has 32 bits: of an exporter that is up for longer it is the time since the last
+                // wrap, which the header's time tells. That has whole seconds: a lead means nothing.
+                #[expect(clippy::cast_possible_truncation, reason = "sysUpTime wraps at 32 bits")]
+                let uptime = self.export_ms.wrapping_sub(init) as u32;
+                Some((self.near_export(uptime, stamp).0, false))
             }
-            (None, Some(init)) => Some((init.saturating_add(u64::from(stamp)), false)),
             (None, None) => None,
+        }
+    }
+
+    /// A stamp of the clock that showed `uptime` at the export: its age, or up to an hour of lead.
+    fn near_export(&self, uptime: u32, stamp: u32) -> (u64, bool) {
+        let age = uptime.wrapping_sub(stamp);
+        if age <= u32::MAX - AHEAD_MS_MAX {
+            (self.export_ms.saturating_sub(u64::from(age)), false)
+        } else {
+            let ahead = stamp.wrapping_sub(uptime);
+            (self.export_ms.saturating_add(u64::from(ahead)), true)
         }
     }
 
@@ -95,8 +104,25 @@ mod tests {
     fn t_2_uptime_in_ipfix_needs_the_boot_time() {
         let mut clock = MessageClock::new(EXPORT_MS, None, 0);
         assert_eq!(clock.of_uptime(7), None);
-        clock.system_init_ms = Some(1_000);
-        assert_eq!(clock.of_uptime(7), Some((1_007, false)));
+        let init = EXPORT_MS - 5_000;
+        clock.system_init_ms = Some(init);
+        assert_eq!(clock.of_uptime(7), Some((init + 7, false)));
+        assert_eq!(clock.of_uptime(5_900), Some((init + 5_900, false)), "a header of whole seconds");
+    }
+
+    #[test]
+    fn t_2_uptime_in_ipfix_wraps_as_in_the_other_versions() {
+        const WRAP_MS: u64 = 1 << 32;
+        let of = |init, stamp| {
+            MessageClock { system_init_ms: Some(init), ..MessageClock::new(EXPORT_MS, None, 0) }.of_uptime(stamp)
+        };
+        for wraps in 0..4 {
+            assert_eq!(of(EXPORT_MS - wraps * WRAP_MS - 5_000, 4_000), Some((EXPORT_MS - 1_000, false)));
+        }
+        // A flow that began before the boot, as an exporter has it that was restarted or reads a file.
+        assert_eq!(of(EXPORT_MS - 5_000, 0_u32.wrapping_sub(20_000)), Some((EXPORT_MS - 25_000, false)));
+        // A boot time in the future, by a clock that was set back.
+        assert_eq!(of(EXPORT_MS + 1_000, 0_u32.wrapping_sub(2_000)), Some((EXPORT_MS - 1_000, false)));
     }
 
     #[test]

@@ -215,11 +215,11 @@ pub fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Head (in lower case) and body of an answer to a GET.
+/// Head (in lower case) and body of an answer to a GET, by HTTP/1.0 so that no body comes in chunks.
 pub fn get(from: SocketAddr, path: &str, headers: &str) -> (String, String) {
     let mut stream = TcpStream::connect(from).expect("the HTTP side listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {from}\r\nConnection: close\r\n{headers}\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {from}\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).expect("a request can be sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer in UTF-8");
@@ -230,7 +230,7 @@ pub fn get(from: SocketAddr, path: &str, headers: &str) -> (String, String) {
 /// JSON that is answered with 200.
 pub fn json(from: SocketAddr, path: &str) -> Value {
     let (head, body) = get(from, path, "Accept: application/json\r\n");
-    assert!(head.starts_with("http/1.1 200"), "{path}: {head}\n{body}");
+    assert!(head.starts_with("http/1.0 200"), "{path}: {head}\n{body}");
     serde_json::from_str(&body).expect("JSON")
 }
 

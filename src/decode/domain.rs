@@ -192,6 +192,8 @@ pub struct Domain {
     pub last_seen_ns: AtomicU64,
     pub(super) plans: ArcSwap<PlanTable>,
     pub(super) learned: Mutex<Learned>,
+    /// Sets wait in `learned`: to be seen without its lock.
+    pub(super) waiting: AtomicBool,
     /// A replay of parked sets ended at its row budget and goes on with the next datagram.
     pub(super) replay_due: AtomicBool,
     /// Ports have offered templates: sequence numbers of several streams meet here.
@@ -254,6 +256,7 @@ impl Domain {
             last_seen_ns: AtomicU64::new(0),
             plans: ArcSwap::default(),
             learned: Mutex::default(),
+            waiting: AtomicBool::new(false),
             replay_due: AtomicBool::new(false),
             is_shared: AtomicBool::new(false),
             sequence: Mutex::default(),
@@ -274,7 +277,10 @@ impl Domain {
     /// Drops parked sets that are older than the settings allow.
     pub fn expire_parked(&self, now_ns: u64) -> ParkedCounts {
         let age = self.exporter.settings.park_age_ns;
-        let counts = self.learned().expire(now_ns.saturating_sub(age));
+        let mut learned = self.learned();
+        let counts = learned.expire(now_ns.saturating_sub(age));
+        self.note_waiting(&learned);
+        drop(learned);
         self.give_back_parked(counts);
         counts
     }
@@ -282,19 +288,21 @@ impl Domain {
     /// Marks the domain as forgotten and empties its waiting room; templates give back their octets.
     pub fn retire(&self) -> ParkedCounts {
         self.retired.store(true, Ordering::Release);
-        if let (Some(fallback), Session::Port(port)) = (&self.fallback, self.key.session) {
-            fallback.withdraw_offers(port);
-        }
         let mut learned = self.learned();
-        let counts = learned.expire(u64::MAX);
+        let plans = self.plans.swap(Arc::default());
+        if let (Some(fallback), Session::Port(port)) = (&self.fallback, self.key.session) {
+            fallback.withdraw_offers(port, &plans);
+        }
+        let waiting = learned.expire(u64::MAX);
+        self.note_waiting(&learned);
+        let lost = learned.take_lost();
+        drop(learned);
         // The plans of a shared domain belong to the ports that offered them.
         let own = !self.is_shared.load(Ordering::Acquire);
-        let octets: u64 = if own { self.plans.load().values().map(|p| p.octets).sum() } else { 0 };
-        self.plans.store(Arc::default());
-        drop(learned);
-        self.give_back_parked(counts);
+        let octets: u64 = if own { plans.values().map(|p| p.octets).sum() } else { 0 };
+        self.give_back_parked(waiting);
         self.give_back_templates(octets);
-        counts
+        ParkedCounts { sets: waiting.sets + lost.sets, octets: waiting.octets + lost.octets }
     }
 
     /// A picture of the domain.
@@ -368,6 +376,23 @@ impl Domain {
     pub(super) fn give_back_templates(&self, octets: u64) {
         self.exporter.template_octets.fetch_sub(octets, Ordering::AcqRel);
         self.exporter.budget.learned_octets.fetch_sub(octets, Ordering::AcqRel);
+    }
+
+    /// Puts a plan for `id` in place over which the decoder panics.
+    #[cfg(test)]
+    pub(super) fn break_plan_for_test(&self, id: u16, fields: &[u16]) {
+        let fields = fields.chunks_exact(2).map(|f| super::template::FieldSpecifier {
+            element: crate::flow::ElementId { pen: 0, id: f[0] },
+            length: f[1],
+        });
+        let template = super::template::Template { id, kind: TemplateKind::Data, fields: fields.collect() };
+        let mut plan = DecodePlan::compile(template, self.key.version, false, 0);
+        if let PlanKind::Data(data) = &mut plan.kind {
+            data.record_octets = 0;
+        }
+        let mut table = (**self.plans.load()).clone();
+        table.insert(id, Arc::new(plan));
+        self.plans.store(Arc::new(table));
     }
 
     /// True if a data template of this domain is known.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
@@ -26,13 +26,21 @@ const PARKED_OVERHEAD_OCTETS: u64 = 96;
 /// Ports that may offer a template to their address's shared domain.
 const OFFERS_PER_TEMPLATE_MAX: usize = 64;
 
-/// A data set that waits for its template, with the header and receive time it came with.
+/// The datagram that a set came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Envelope {
+    pub header: Header,
+    pub receive_ns: u64,
+    /// UDP source port.
+    pub port: u16,
+}
+
+/// A data set that waits for its template.
 #[derive(Debug)]
 pub(super) struct ParkedSet {
     pub id: u16,
     pub body: Box<[u8]>,
-    pub header: Header,
-    pub receive_ns: u64,
+    pub envelope: Envelope,
 }
 
 impl ParkedSet {
@@ -57,8 +65,12 @@ pub(super) enum Unparked {
 pub(super) struct Learned {
     parked: VecDeque<ParkedSet>,
     parked_octets: u64,
-    /// In a shared domain: which ports define a template id, and how.
+    /// In a shared domain: which ports define a template id, and how. Only plans that the port itself
+    /// still knows, so that they are within the bounds of the exporter's templates.
     offers: FxHashMap<u16, Vec<(u16, Arc<DecodePlan>)>>,
+    /// Sets that a datagram took out of the room and over which the decoder failed: they go with the
+    /// domain, which is retired for that.
+    lost: ParkedCounts,
 }
 
 impl Learned {
@@ -71,7 +83,7 @@ impl Learned {
     pub(super) fn expire(&mut self, before_ns: u64) -> ParkedCounts {
         let mut counts = ParkedCounts::default();
         self.parked.retain(|set| {
-            let keep = set.receive_ns >= before_ns;
+            let keep = set.envelope.receive_ns >= before_ns;
             if !keep {
                 counts.sets += 1;
                 counts.octets += set.octets();
@@ -81,17 +93,49 @@ impl Learned {
         self.parked_octets -= counts.octets;
         counts
     }
+
+    /// Takes out what came from `port`, in order.
+    fn leave_with(&mut self, port: u16) -> VecDeque<ParkedSet> {
+        let (theirs, others) = std::mem::take(&mut self.parked).into_iter().partition(|s| s.envelope.port == port);
+        self.parked = others;
+        let theirs: VecDeque<ParkedSet> = theirs;
+        self.parked_octets -= theirs.iter().map(ParkedSet::octets).sum::<u64>();
+        theirs
+    }
+
+    /// Puts sets that are older than all others before them.
+    fn put_first(&mut self, mut older: VecDeque<ParkedSet>) {
+        self.parked_octets += older.iter().map(ParkedSet::octets).sum::<u64>();
+        older.append(&mut self.parked);
+        self.parked = older;
+    }
+
+    /// What a failed datagram took out of the room; counted once.
+    pub(super) fn take_lost(&mut self) -> ParkedCounts {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// `port` no longer defines `plan`; another plan of the same id stays.
+    fn withdraw(&mut self, port: u16, plan: &Arc<DecodePlan>, table: &mut PlanTable) {
+        let id = plan.template.id;
+        let Some(offers) = self.offers.get_mut(&id) else { return };
+        offers.retain(|(p, offered)| *p != port || !Arc::ptr_eq(offered, plan));
+        settle(table, id, offers);
+        if offers.is_empty() {
+            self.offers.remove(&id);
+        }
+    }
 }
 
 impl Domain {
-    /// Learns the templates of a set; true if any id is new or changed, so that sets may wait for it.
+    /// Learns the templates of a set; true if sets may have waited for them.
     pub(super) fn learn_templates(&self, set: TemplateSet, now_ns: u64, outcome: &mut Outcome) -> bool {
         outcome.templates_rejected += set.rejected;
         let all = self.exporter.settings.selection == Selection::All;
-        let guard = self.learned();
+        let mut learned = self.learned();
         let current = self.plans.load_full();
         let mut changed: Option<PlanTable> = None;
-        let mut fresh = Vec::new();
+        let (mut fresh, mut gone) = (Vec::new(), Vec::new());
         for template in set.templates {
             let table = changed.as_ref().unwrap_or(&current);
             if let Some(plan) = table.get(&template.id)
@@ -102,62 +146,106 @@ impl Domain {
             }
             let plan = Arc::new(DecodePlan::compile(template, self.key.version, all, now_ns));
             let table = changed.get_or_insert_with(|| (*current).clone());
-            if self.make_room(table, &plan) {
+            // The old layout is wrong from here on, also if there is no room for the new one (N9-12).
+            if let Some(old) = table.remove(&plan.template.id) {
+                self.give_back_templates(old.octets);
+                gone.push(old);
+            }
+            if self.make_room(table, plan.octets, &mut gone) {
                 outcome.templates_learned += 1;
-                fresh.push(Arc::clone(&plan));
-                if let Some(old) = table.insert(plan.template.id, plan) {
-                    self.give_back_templates(old.octets);
-                }
+                table.insert(plan.template.id, Arc::clone(&plan));
+                fresh.push(plan);
             } else {
                 outcome.templates_rejected += 1;
             }
         }
         if let Some(table) = changed {
+            fresh.retain(|plan| table.get(&plan.template.id).is_some_and(|p| Arc::ptr_eq(p, plan)));
             self.plans.store(Arc::new(table));
         }
-        drop(guard);
+        let mut adopted = false;
+        // Under this domain's lock, so that the address hears of changes in their order. Nobody takes the
+        // two locks the other way round.
         if let (Some(fallback), Session::Port(port)) = (&self.fallback, self.key.session) {
-            fallback.take_offers(port, &fresh);
+            fallback.take_offers(port, &fresh, &gone);
+            adopted = self.adopt(&mut learned, fallback, port);
         }
-        !fresh.is_empty()
+        adopted || !fresh.is_empty()
     }
 
-    /// Reserves `plan`'s octets, forgetting the least recently refreshed templates of this domain
-    /// while a bound of the domain or of its exporter is in the way.
-    fn make_room(&self, table: &mut PlanTable, plan: &DecodePlan) -> bool {
-        let replaces = table.contains_key(&plan.template.id);
-        loop {
-            let exporter_max = TEMPLATE_OCTETS_PER_EXPORTER_MAX as u64;
-            let room = table.len() < TEMPLATES_PER_DOMAIN_MAX || replaces;
-            if room && LearnedBudget::reserve(&self.exporter.template_octets, plan.octets, exporter_max) {
-                let budget = &self.exporter.budget;
-                if LearnedBudget::reserve(&budget.learned_octets, plan.octets, budget.learned_octets_max) {
-                    return true;
-                }
-                self.exporter.template_octets.fetch_sub(plan.octets, Ordering::AcqRel);
-            }
-            let oldest = table
-                .iter()
-                .filter(|(id, _)| **id != plan.template.id)
-                .min_by_key(|(_, p)| p.refreshed_ns.load(Ordering::Relaxed))
-                .map(|(id, _)| *id);
-            match oldest.and_then(|id| table.remove(&id)) {
-                Some(evicted) => self.give_back_templates(evicted.octets),
-                None => return false,
-            }
+    /// Sets of this port that came before its domain was made wait in the address's: they are its own.
+    fn adopt(&self, learned: &mut Learned, fallback: &Self, port: u16) -> bool {
+        // Else their octets are reserved with another rule's state.
+        if !Arc::ptr_eq(&self.exporter, &fallback.exporter) || !fallback.has_parked() {
+            return false;
         }
+        let mut theirs = fallback.learned();
+        let older = theirs.leave_with(port);
+        fallback.note_waiting(&theirs);
+        drop(theirs);
+        let any = !older.is_empty();
+        learned.put_first(older);
+        self.note_waiting(learned);
+        any
     }
 
-    /// In the shared domain of an address: `port` defines these templates. An id can be used by other
-    /// ports only while all that define it agree on the layout (DEC-3).
-    fn take_offers(&self, port: u16, plans: &[Arc<DecodePlan>]) {
-        if plans.is_empty() {
+    /// Reserves `octets` for a plan, forgetting the least recently refreshed templates of this domain
+    /// (into `gone`) while a bound of the domain or of its exporter is in the way. False, with nothing
+    /// forgotten, if even that would not do.
+    fn make_room(&self, table: &mut PlanTable, octets: u64, gone: &mut Vec<Arc<DecodePlan>>) -> bool {
+        if table.len() < TEMPLATES_PER_DOMAIN_MAX && self.reserve_templates(octets) {
+            return true;
+        }
+        let own: u64 = table.values().map(|p| p.octets).sum();
+        let fits = |used: &AtomicU64, max: u64| used.load(Ordering::Acquire).saturating_sub(own) + octets <= max;
+        let (exporter, budget) = (&self.exporter, &self.exporter.budget);
+        if !fits(&exporter.template_octets, TEMPLATE_OCTETS_PER_EXPORTER_MAX as u64)
+            || !fits(&budget.learned_octets, budget.learned_octets_max)
+        {
+            return false;
+        }
+        let mut oldest: Vec<(u64, u16)> =
+            table.iter().map(|(id, p)| (p.refreshed_ns.load(Ordering::Relaxed), *id)).collect();
+        oldest.sort_unstable();
+        // A full table makes room for more than one, so that a flood does not sort it for each template.
+        let at_least = if table.len() < TEMPLATES_PER_DOMAIN_MAX { 0 } else { TEMPLATES_PER_DOMAIN_MAX / 16 };
+        for (forgotten, (_, id)) in oldest.into_iter().enumerate() {
+            if forgotten >= at_least && self.reserve_templates(octets) {
+                return true;
+            }
+            if let Some(plan) = table.remove(&id) {
+                self.give_back_templates(plan.octets);
+                gone.push(plan);
+            }
+        }
+        self.reserve_templates(octets)
+    }
+
+    fn reserve_templates(&self, octets: u64) -> bool {
+        let (exporter, budget) = (&self.exporter, &self.exporter.budget);
+        if !LearnedBudget::reserve(&exporter.template_octets, octets, TEMPLATE_OCTETS_PER_EXPORTER_MAX as u64) {
+            return false;
+        }
+        let reserved = LearnedBudget::reserve(&budget.learned_octets, octets, budget.learned_octets_max);
+        if !reserved {
+            exporter.template_octets.fetch_sub(octets, Ordering::AcqRel);
+        }
+        reserved
+    }
+
+    /// In the shared domain of an address: `port` defines `fresh` and no longer `gone`. An id can be used
+    /// by other ports only while all that define it agree on the layout (DEC-3).
+    fn take_offers(&self, port: u16, fresh: &[Arc<DecodePlan>], gone: &[Arc<DecodePlan>]) {
+        if fresh.is_empty() && gone.is_empty() {
             return;
         }
         self.is_shared.store(true, Ordering::Release);
         let mut learned = self.learned();
         let mut table = (**self.plans.load()).clone();
-        for plan in plans {
+        for plan in gone {
+            learned.withdraw(port, plan, &mut table);
+        }
+        for plan in fresh {
             let id = plan.template.id;
             if learned.offers.len() >= TEMPLATES_PER_DOMAIN_MAX && !learned.offers.contains_key(&id) {
                 continue;
@@ -175,15 +263,16 @@ impl Domain {
         self.replay_due.store(true, Ordering::Release);
     }
 
-    /// `port` is gone: what it defined no longer counts.
-    pub(super) fn withdraw_offers(&self, port: u16) {
+    /// `port` is gone: that it defined `plans` no longer counts. A successor's word for the same port does.
+    pub(super) fn withdraw_offers(&self, port: u16, plans: &PlanTable) {
+        if plans.is_empty() {
+            return;
+        }
         let mut learned = self.learned();
         let mut table = (**self.plans.load()).clone();
-        learned.offers.retain(|id, offers| {
-            offers.retain(|(p, _)| *p != port);
-            settle(&mut table, *id, offers);
-            !offers.is_empty()
-        });
+        for plan in plans.values() {
+            learned.withdraw(port, plan, &mut table);
+        }
         self.plans.store(Arc::new(table));
         drop(learned);
         // The others may agree now.
@@ -195,8 +284,7 @@ impl Domain {
         &self,
         id: u16,
         body: &[u8],
-        header: &Header,
-        receive_ns: u64,
+        envelope: &Envelope,
         outcome: &mut Outcome,
     ) -> Option<Arc<DecodePlan>> {
         let mut learned = self.learned();
@@ -207,15 +295,16 @@ impl Domain {
             outcome.drop_set(SetDropKind::UnknownTemplate);
             return None;
         }
-        let set = ParkedSet { id, body: body.into(), header: *header, receive_ns };
-        if !self.reserve_parked(set.octets()) {
+        let octets = body.len() as u64 + PARKED_OVERHEAD_OCTETS;
+        if !self.reserve_parked(octets) {
             outcome.drop_set(SetDropKind::ParkFull);
             return None;
         }
         outcome.sets_parked += 1;
-        outcome.octets_parked += set.octets();
-        learned.parked_octets += set.octets();
-        learned.parked.push_back(set);
+        outcome.octets_parked += octets;
+        learned.parked_octets += octets;
+        learned.parked.push_back(ParkedSet { id, body: body.into(), envelope: *envelope });
+        self.note_waiting(&learned);
         None
     }
 
@@ -244,6 +333,7 @@ impl Domain {
         }
         let Some(set) = learned.parked.remove(index) else { return Unparked::None };
         learned.parked_octets -= set.octets();
+        self.note_waiting(&learned);
         drop(learned);
         let counts = ParkedCounts { sets: 1, octets: set.octets() };
         self.give_back_parked(counts);
@@ -252,9 +342,36 @@ impl Domain {
         Unparked::Set(set, plan)
     }
 
+    /// The decoder failed over the datagram of `envelope`, and nobody will count what it came to: what it
+    /// parked leaves again, and what it took out of the room is kept for [`Domain::retire`] to count.
+    pub(super) fn undo(&self, envelope: &Envelope, outcome: &Outcome) {
+        let mut learned = self.learned();
+        let mut back = ParkedCounts::default();
+        while back.sets < outcome.sets_parked
+            && let Some(at) = learned.parked.iter().rposition(|set| set.envelope == *envelope)
+            && let Some(set) = learned.parked.remove(at)
+        {
+            back.sets += 1;
+            back.octets += set.octets();
+        }
+        learned.parked_octets -= back.octets;
+        self.note_waiting(&learned);
+        // What it parked and took out again was never counted as parked.
+        let (sets, octets) = (outcome.sets_parked - back.sets, outcome.octets_parked - back.octets);
+        learned.lost.sets += outcome.sets_unparked.saturating_sub(sets);
+        learned.lost.octets += outcome.octets_unparked.saturating_sub(octets);
+        drop(learned);
+        self.give_back_parked(back);
+    }
+
     /// True if sets wait here.
     pub(super) fn has_parked(&self) -> bool {
-        !self.learned().parked.is_empty()
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Called under the lock, after each change of the waiting room.
+    pub(super) fn note_waiting(&self, learned: &Learned) {
+        self.waiting.store(!learned.parked.is_empty(), Ordering::Release);
     }
 }
 

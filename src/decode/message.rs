@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::domain::Domain;
 use super::error::{DecodeError, DecodeErrorKind, SetDropKind};
-use super::learn::Unparked;
+use super::learn::{Envelope, Unparked};
 use super::plan::{DataPlan, DecodePlan, PlanKind, RowBudget, RunContext};
 use super::sequence::SequenceNote;
 use super::set::{MalformedSet, Set, Sets};
@@ -35,9 +35,8 @@ fn row_budget() -> RowBudget {
 }
 
 struct Walk<'a> {
-    header: &'a Header,
+    envelope: Envelope,
     domain: &'a Domain,
-    receive_ns: u64,
     batch: &'a mut FlowBatch,
     outcome: Outcome,
     budget: RowBudget,
@@ -45,6 +44,17 @@ struct Walk<'a> {
     replay_budget: RowBudget,
     /// Data records in the message, for IPFIX's sequence; None once a set could not be counted.
     units: Option<u32>,
+    /// The outcome has left: there is somebody to count it.
+    ended: bool,
+}
+
+impl Drop for Walk<'_> {
+    /// A panic on the way: the datagram will count as rejected and no more.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.domain.undo(&self.envelope, &self.outcome);
+        }
+    }
 }
 
 /// Decodes a message whose fixed header has been read; `octets` is what follows it.
@@ -61,14 +71,14 @@ pub(super) fn decode(
         return Outcome::of_rejected(DecodeError::at(DecodeErrorKind::BadFraming, 16));
     }
     let mut walk = Walk {
-        header,
+        envelope: Envelope { header: *header, receive_ns: datagram.receive_ns, port: datagram.peer.port() },
         domain,
-        receive_ns: datagram.receive_ns,
         batch,
         outcome: Outcome::default(),
         budget: row_budget(),
         replay_budget: row_budget(),
         units: Some(0),
+        ended: false,
     };
     if domain.replay_due.load(Ordering::Acquire) || (domain.fallback.is_some() && domain.has_parked()) {
         walk.replay(domain);
@@ -85,18 +95,20 @@ pub(super) fn decode(
     }
     let units = if header.version == Version::Ipfix { walk.units } else { Some(1) };
     walk.outcome.sequence = Some(SequenceNote { sequence: header.sequence, units });
-    walk.outcome
+    walk.ended = true;
+    std::mem::take(&mut walk.outcome)
 }
 
 impl Walk<'_> {
     fn set(&mut self, set: Set<'_>) {
-        let (templates, options) = template_sets(self.header.version);
+        let version = self.envelope.header.version;
+        let (templates, options) = template_sets(version);
         if set.id >= TEMPLATE_ID_MIN {
             self.data_set(set);
         } else if set.id == templates || set.id == options {
             self.outcome.sets_templates += 1;
-            let parsed = TemplateSet::parse(self.header.version, set.id == options, set.body);
-            if self.domain.learn_templates(parsed, self.receive_ns, &mut self.outcome) {
+            let parsed = TemplateSet::parse(version, set.id == options, set.body);
+            if self.domain.learn_templates(parsed, self.envelope.receive_ns, &mut self.outcome) {
                 self.replay(self.domain);
                 if let Some(fallback) = &self.domain.fallback {
                     self.replay(fallback);
@@ -108,19 +120,20 @@ impl Walk<'_> {
     }
 
     fn data_set(&mut self, set: Set<'_>) {
+        let envelope = self.envelope;
         let known = self.domain.plans.load();
         // The guard keeps the table, so the common case counts no reference.
         if let Some(plan) = known.get(&set.id) {
-            let records = self.run(plan, set.id, set.body, self.header, self.receive_ns);
+            let records = self.run(plan, set.id, set.body, &envelope);
             self.count_units(records);
             return;
         }
         drop(known);
         let plan = match self.domain.plan(set.id) {
             Some(plan) => Some(plan),
-            None => self.domain.park(set.id, set.body, self.header, self.receive_ns, &mut self.outcome),
+            None => self.domain.park(set.id, set.body, &envelope, &mut self.outcome),
         };
-        let records = plan.and_then(|plan| self.run(&plan, set.id, set.body, self.header, self.receive_ns));
+        let records = plan.and_then(|plan| self.run(&plan, set.id, set.body, &envelope));
         self.count_units(records);
     }
 
@@ -141,7 +154,7 @@ impl Walk<'_> {
             let rows = if self.budget.0 == row_budget().0 { usize::MAX } else { self.budget.0 as usize };
             match domain.unpark(rows, &mut self.outcome) {
                 Unparked::Set(set, plan) => {
-                    let _ = self.run(&plan, set.id, &set.body, &set.header, set.receive_ns);
+                    let _ = self.run(&plan, set.id, &set.body, &set.envelope);
                 }
                 Unparked::TooMany => {
                     domain.replay_due.store(true, Ordering::Release);
@@ -154,11 +167,11 @@ impl Walk<'_> {
     }
 
     /// Runs one data set; the number of records, None if it cannot be known.
-    fn run(&mut self, plan: &DecodePlan, id: u16, body: &[u8], header: &Header, receive_ns: u64) -> Option<u32> {
+    fn run(&mut self, plan: &DecodePlan, id: u16, body: &[u8], envelope: &Envelope) -> Option<u32> {
         match &plan.kind {
             PlanKind::Options(options) => {
                 let exporter = &self.domain.exporter;
-                let records = options.run(body, |fact| exporter.learn(header.observation_domain, &fact));
+                let records = options.run(body, |fact| exporter.learn(envelope.header.observation_domain, &fact));
                 match records {
                     Some(records) => {
                         self.outcome.sets_options += 1;
@@ -168,11 +181,12 @@ impl Walk<'_> {
                 }
                 records
             }
-            PlanKind::Data(data) => self.run_data(data, id, body, header, receive_ns),
+            PlanKind::Data(data) => self.run_data(data, id, body, envelope),
         }
     }
 
-    fn run_data(&mut self, plan: &DataPlan, id: u16, body: &[u8], header: &Header, receive_ns: u64) -> Option<u32> {
+    fn run_data(&mut self, plan: &DataPlan, id: u16, body: &[u8], envelope: &Envelope) -> Option<u32> {
+        let Envelope { header, receive_ns, .. } = *envelope;
         debug_assert_eq!(plan.prototype.template_id, id);
         let mark = self.batch.mark();
         let domain = self.domain;

@@ -31,11 +31,19 @@ impl Bench {
     }
 
     fn with(settings: DecodeSettings) -> Self {
+        Self::bounded(settings, limits::LEARNED_OCTETS.default)
+    }
+
+    fn with_learned_octets(learned_octets_max: u64) -> Self {
+        Self::bounded(settings(), learned_octets_max)
+    }
+
+    fn bounded(settings: DecodeSettings, learned_octets_max: u64) -> Self {
         let budget = Arc::new(LearnedBudget {
             parked_octets: AtomicU64::new(0),
             parked_octets_max: limits::PARKED_OCTETS.default,
             learned_octets: AtomicU64::new(0),
-            learned_octets_max: limits::LEARNED_OCTETS.default,
+            learned_octets_max,
         });
         let exporter = Arc::new(Exporter::of_address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))));
         Self { state: Arc::new(ExporterState::new(exporter, settings, budget)), batch: FlowBatch::with_capacity(64) }
@@ -56,7 +64,15 @@ impl Bench {
     }
 
     fn decode_at(&mut self, domain: &Domain, octets: &[u8], receive_ns: u64) -> Outcome {
-        let peer = "192.0.2.1:9995".parse().unwrap();
+        self.decode_as(domain, octets, receive_ns, 9_995)
+    }
+
+    fn decode_from(&mut self, domain: &Domain, octets: &[u8], port: u16) -> Outcome {
+        self.decode_as(domain, octets, RECEIVE_NS, port)
+    }
+
+    fn decode_as(&mut self, domain: &Domain, octets: &[u8], receive_ns: u64, port: u16) -> Outcome {
+        let peer = SocketAddr::from(([192, 0, 2, 1], port));
         match identify(octets) {
             Ok(header) => decode(&Datagram { peer, receive_ns, octets }, &header, domain, &mut self.batch),
             Err(error) => Outcome::of_rejected(error),
@@ -601,3 +617,5 @@ fn all_elements_are_kept_when_asked_for() {
         bench.batch.elements_of(0).map(|(e, octets)| (e.element.pen, e.element.id, octets.to_vec())).collect();
     assert_eq!(kept, [(0, 8, vec![10, 0, 0, 1]), (1234, 77, vec![0xAB, 0xCD]), (0, 7, vec![0, 80])]);
 }
+
+mod learned;

@@ -14,7 +14,7 @@ use super::learn::Learned;
 use super::options::OptionsFact;
 use super::plan::{DecodePlan, PlanKind};
 use super::sampling::SamplingTables;
-use super::sequence::{SequenceDelta, SequenceNote, SequenceTracker};
+use super::sequence::{SequenceDelta, SequenceNote, Sequences};
 use super::template::TemplateKind;
 use crate::flow::{Exporter, SamplingSource, Version};
 
@@ -196,9 +196,9 @@ pub struct Domain {
     pub(super) waiting: AtomicBool,
     /// A replay of parked sets ended at its row budget and goes on with the next datagram.
     pub(super) replay_due: AtomicBool,
-    /// Ports have offered templates: sequence numbers of several streams meet here.
+    /// Ports have offered templates: the plans are theirs.
     pub(super) is_shared: AtomicBool,
-    sequence: Mutex<SequenceTracker>,
+    sequence: Mutex<Sequences>,
     view: ArcSwap<OptionsView>,
 }
 
@@ -267,10 +267,6 @@ impl Domain {
     /// Applies the messages of one receive batch, sorted here by sequence number; `window` is how
     /// many messages a late one may be behind (plan section 4). One lock a call.
     pub fn apply_sequence(&self, notes: &mut [SequenceNote], window: usize) -> SequenceDelta {
-        // Streams of several ports meet in a shared domain: their numbers say nothing together.
-        if self.is_shared.load(Ordering::Acquire) {
-            return SequenceDelta::default();
-        }
         self.sequence.lock().unwrap_or_else(PoisonError::into_inner).apply(notes, window)
     }
 
@@ -319,8 +315,8 @@ impl Domain {
             options_templates,
             parked_sets: parked.sets as usize,
             parked_octets: parked.octets,
-            received_units: sequence.received,
-            missing_units: sequence.missing,
+            received_units: sequence.received(),
+            missing_units: sequence.missing(),
             gap_units: sequence.open_units(),
             next_sequence: sequence.expected(),
             last_seen_ns: self.last_seen_ns.load(Ordering::Acquire),

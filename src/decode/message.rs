@@ -94,7 +94,7 @@ pub(super) fn decode(
         }
     }
     let units = if header.version == Version::Ipfix { walk.units } else { Some(1) };
-    walk.outcome.sequence = Some(SequenceNote { sequence: header.sequence, units });
+    walk.outcome.sequence = Some(SequenceNote { sequence: header.sequence, units, port: datagram.peer.port() });
     walk.ended = true;
     std::mem::take(&mut walk.outcome)
 }

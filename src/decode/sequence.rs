@@ -4,6 +4,10 @@
 //! becomes "missing" only when the window of messages has passed over it: until then a late message
 //! fills it. Several workers apply their messages one after the other, so the order here is not the
 //! order of the wire; the window (plan section 4) is wide enough for that.
+//!
+//! Domains are mostly one stream of numbers. Where several processes behind one address export (v9
+//! under `SessionPolicy::Any`, IPFIX ports without templates of their own), each UDP source port with
+//! a numbering of its own is a stream; a port that continues another's numbering is the same stream.
 
 use std::collections::VecDeque;
 
@@ -14,6 +18,8 @@ pub struct SequenceNote {
     pub sequence: u32,
     /// Units that the message itself holds; None if it cannot be known (unknown template, IX-21).
     pub units: Option<u32>,
+    /// UDP source port.
+    pub port: u16,
 }
 
 /// What sequence accounting found.
@@ -44,23 +50,103 @@ struct Gap {
     opened: u64,
 }
 
+/// Numberings of one domain at once; the one not heard for longest makes room.
+const STREAMS_MAX: usize = 8;
+
+/// All streams of a domain.
+#[derive(Debug, Default)]
+pub(super) struct Sequences {
+    streams: Vec<Stream>,
+    turn: u64,
+    /// Of streams that made room.
+    closed: (u64, u64),
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    port: u16,
+    heard: u64,
+    tracker: SequenceTracker,
+}
+
+impl Sequences {
+    /// Applies messages; sorts them first. `window` is in messages.
+    pub(super) fn apply(&mut self, notes: &mut [SequenceNote], window: usize) -> SequenceDelta {
+        self.turn += 1;
+        let mut sum = SequenceDelta::default();
+        notes.sort_unstable_by_key(|n| n.port);
+        for group in notes.chunk_by_mut(|a, b| a.port == b.port) {
+            let turn = self.turn;
+            let stream = self.stream(group[0], &mut sum);
+            stream.heard = turn;
+            let delta = stream.tracker.apply(group, window);
+            sum.missing += delta.missing;
+            sum.duplicates += delta.duplicates;
+            sum.reordered += delta.reordered;
+            sum.resets += delta.resets;
+        }
+        sum
+    }
+
+    fn stream(&mut self, note: SequenceNote, sum: &mut SequenceDelta) -> &mut Stream {
+        let known = self.streams.iter().position(|s| s.port == note.port);
+        let known = known.or_else(|| self.streams.iter().position(|s| s.tracker.continues(note.sequence)));
+        let at = known.unwrap_or_else(|| {
+            if self.streams.len() < STREAMS_MAX {
+                self.streams.push(Stream::default());
+                return self.streams.len() - 1;
+            }
+            let oldest = (0..self.streams.len()).min_by_key(|i| self.streams[*i].heard).unwrap_or(0);
+            let old = std::mem::take(&mut self.streams[oldest]).tracker;
+            // Nobody is left to fill its gaps.
+            sum.missing += old.open_units();
+            self.closed.0 += old.received;
+            self.closed.1 += old.missing + old.open_units();
+            oldest
+        });
+        let stream = &mut self.streams[at];
+        stream.port = note.port;
+        stream
+    }
+
+    /// Units received.
+    pub(super) fn received(&self) -> u64 {
+        self.closed.0 + self.streams.iter().map(|s| s.tracker.received).sum::<u64>()
+    }
+
+    /// Units counted as missing.
+    pub(super) fn missing(&self) -> u64 {
+        self.closed.1 + self.streams.iter().map(|s| s.tracker.missing).sum::<u64>()
+    }
+
+    /// Gaps still open, in units: missing if nothing fills them.
+    pub(super) fn open_units(&self) -> u64 {
+        self.streams.iter().map(|s| s.tracker.open_units()).sum()
+    }
+
+    /// What is expected next of the stream heard last.
+    pub(super) fn expected(&self) -> Option<u32> {
+        self.streams.iter().max_by_key(|s| s.heard).and_then(|s| s.tracker.expected())
+    }
+}
+
 /// One stream of sequence numbers.
 #[derive(Debug, Default)]
-pub(super) struct SequenceTracker {
+struct SequenceTracker {
     expected: Option<u32>,
+    /// A message far from what was expected: the next one tells whether the stream moved there (loss or
+    /// a restart), or whether it was a forged or stray one.
+    stray: Option<SequenceNote>,
     gaps: VecDeque<Gap>,
     messages: u64,
-    /// Units received.
-    pub received: u64,
-    /// Units counted as missing.
-    pub missing: u64,
+    received: u64,
+    missing: u64,
     /// Largest jump back that is still a late message: what the window can hold.
     reach: u32,
 }
 
 impl SequenceTracker {
-    /// Applies messages; sorts them first. `window` is in messages.
-    pub(super) fn apply(&mut self, notes: &mut [SequenceNote], window: usize) -> SequenceDelta {
+    fn apply(&mut self, notes: &mut [SequenceNote], window: usize) -> SequenceDelta {
         // Sorted relative to what is expected, so that a wrap does not tear them apart.
         let anchor = self.expected.unwrap_or_else(|| notes.first().map_or(0, |n| n.sequence)).wrapping_sub(1 << 31);
         notes.sort_unstable_by_key(|n| n.sequence.wrapping_sub(anchor));
@@ -79,24 +165,20 @@ impl SequenceTracker {
         // Twice the window's worth of the largest message seen: v5 steps by up to 30, IPFIX by more.
         let window_units = u32::try_from(window).unwrap_or(u32::MAX).saturating_mul(units.max(1)).saturating_mul(2);
         self.reach = self.reach.max(window_units);
-        let next = note.units.map(|u| note.sequence.wrapping_add(u));
-        match self.expected {
-            None => self.expected = next,
-            Some(expected) => {
-                let ahead = note.sequence.wrapping_sub(expected);
-                if ahead == 0 {
-                    self.expected = next;
-                } else if ahead < JUMP_MAX {
-                    self.open_gap(expected, ahead, delta);
-                    self.expected = next;
-                } else if expected.wrapping_sub(note.sequence) <= self.reach {
-                    self.late(note.sequence, units, delta);
-                } else {
-                    // Another numbering: the exporter restarted (N9-17). Open gaps were loss.
-                    delta.resets += 1;
-                    delta.missing += self.gaps.drain(..).map(|g| u64::from(g.length)).sum::<u64>();
+        if self.is_in_stream(note, delta) {
+            let next = note.units.map(|u| note.sequence.wrapping_add(u));
+            match self.expected {
+                Some(expected) if note.sequence != expected && self.reaches(note.sequence, expected) => {
+                    self.late(note.sequence, note.units, delta);
+                }
+                Some(expected) => {
+                    let ahead = note.sequence.wrapping_sub(expected);
+                    if ahead != 0 {
+                        self.open_gap(expected, ahead, delta);
+                    }
                     self.expected = next;
                 }
+                None => self.expected = next,
             }
         }
         while let Some(gap) = self.gaps.front()
@@ -105,6 +187,44 @@ impl SequenceTracker {
             delta.missing += u64::from(gap.length);
             self.gaps.pop_front();
         }
+    }
+
+    /// True if `to` is at most the window's reach ahead of `from`.
+    const fn reaches(&self, from: u32, to: u32) -> bool {
+        to.wrapping_sub(from) <= self.reach
+    }
+
+    /// True if a message with this number could be the next of the stream, or a late one.
+    fn continues(&self, sequence: u32) -> bool {
+        self.expected.is_some_and(|expected| self.reaches(expected, sequence) || self.reaches(sequence, expected))
+    }
+
+    /// False for a message far from the stream until a second one shows that the stream went there.
+    fn is_in_stream(&mut self, note: SequenceNote, delta: &mut SequenceDelta) -> bool {
+        let Some(expected) = self.expected else { return true };
+        if self.continues(note.sequence) {
+            delta.resets += u64::from(self.stray.take().is_some());
+            return true;
+        }
+        let follows = |stray: &SequenceNote| {
+            let step = note.sequence.wrapping_sub(stray.sequence);
+            step >= stray.units.unwrap_or(0) && step <= self.reach
+        };
+        let Some(stray) = self.stray.take_if(|stray| follows(stray)) else {
+            delta.resets += u64::from(self.stray.replace(note).is_some());
+            return false;
+        };
+        let jump = stray.sequence.wrapping_sub(expected);
+        if jump < JUMP_MAX {
+            delta.missing += u64::from(jump);
+        } else {
+            // Another numbering: the exporter restarted (N9-17).
+            delta.resets += 1;
+        }
+        // Nothing fills what is open before the jump.
+        delta.missing += self.gaps.drain(..).map(|g| u64::from(g.length)).sum::<u64>();
+        self.expected = stray.units.map(|u| stray.sequence.wrapping_add(u));
+        true
     }
 
     fn open_gap(&mut self, start: u32, length: u32, delta: &mut SequenceDelta) {
@@ -117,7 +237,7 @@ impl SequenceTracker {
     }
 
     /// A message behind what is expected: it fills a gap, or it came before.
-    fn late(&mut self, sequence: u32, units: u32, delta: &mut SequenceDelta) {
+    fn late(&mut self, sequence: u32, units: Option<u32>, delta: &mut SequenceDelta) {
         let Some(index) = self.gaps.iter().position(|g| sequence.wrapping_sub(g.start) < g.length) else {
             delta.duplicates += 1;
             return;
@@ -125,7 +245,8 @@ impl SequenceTracker {
         delta.reordered += 1;
         let gap = self.gaps[index];
         let before = sequence.wrapping_sub(gap.start);
-        let filled = units.min(gap.length - before);
+        // Of unknown size: whatever it held, it must not count as lost (IX-21).
+        let filled = units.unwrap_or(u32::MAX).min(gap.length - before);
         let after = gap.length - before - filled;
         let rest = Gap { start: sequence.wrapping_add(filled), length: after, opened: gap.opened };
         match (before, after) {
@@ -139,13 +260,13 @@ impl SequenceTracker {
         }
     }
 
-    /// Gaps still open, in units: missing if nothing fills them.
-    pub(super) fn open_units(&self) -> u64 {
+    /// Gaps still open, in units.
+    fn open_units(&self) -> u64 {
         self.gaps.iter().map(|g| u64::from(g.length)).sum()
     }
 
     /// What is expected next; None before the first message or after one of unknown size.
-    pub(super) const fn expected(&self) -> Option<u32> {
+    const fn expected(&self) -> Option<u32> {
         self.expected
     }
 }
@@ -160,7 +281,7 @@ mod tests {
         let mut tracker = SequenceTracker::default();
         let mut sum = SequenceDelta::default();
         for (sequence, units) in notes {
-            let one = tracker.apply(&mut [SequenceNote { sequence: *sequence, units: *units }], WINDOW);
+            let one = tracker.apply(&mut [SequenceNote { sequence: *sequence, units: *units, port: 1 }], WINDOW);
             sum.missing += one.missing;
             sum.duplicates += one.duplicates;
             sum.reordered += one.reordered;
@@ -199,7 +320,7 @@ mod tests {
     #[test]
     fn a_batch_is_sorted_before_it_is_applied() {
         let mut tracker = SequenceTracker::default();
-        let note = |s: u32| SequenceNote { sequence: s, units: Some(1) };
+        let note = |s: u32| SequenceNote { sequence: s, units: Some(1), port: 1 };
         tracker.apply(&mut [note(u32::MAX - 1)], WINDOW);
         let delta = tracker.apply(&mut [note(1), note(0), note(u32::MAX), note(2)], WINDOW);
         assert_eq!(delta, SequenceDelta::default());
@@ -221,9 +342,73 @@ mod tests {
     }
 
     #[test]
-    fn a_27_a_forged_jump_is_a_reset() {
-        let (_, sum) = run(&[(1, Some(1)), (0x8000_0001, Some(1)), (2, Some(1)), (3, Some(1))]);
+    fn a_27_a_forged_jump_is_a_reset_and_no_loss() {
+        for forged in [0x8000_0001, 5_000_000, 1_000, u32::MAX - 5_000] {
+            let (tracker, sum) = run(&[(1, Some(1)), (forged, Some(1)), (2, Some(1)), (3, Some(1))]);
+            assert_eq!((sum.missing, sum.resets, tracker.open_units()), (0, 1, 0), "{forged}");
+            assert_eq!(tracker.expected(), Some(4));
+        }
+    }
+
+    #[test]
+    fn n9_17_stragglers_around_a_restart_are_no_loss() {
+        let mut notes = flows((0..100).map(|i| 5_000_000 + i * 30));
+        notes.extend(flows([0, 30, 60]));
+        notes.extend(flows([5_003_000]));
+        notes.extend(flows((3..200).map(|i| i * 30)));
+        let (_, sum) = run(&notes);
         assert_eq!((sum.missing, sum.resets), (0, 2));
+    }
+
+    #[test]
+    fn v5_08_an_outage_longer_than_the_window_is_loss() {
+        let mut notes = flows((0..100).map(|i| i * 30));
+        notes.extend(flows((10_000..10_010).map(|i| i * 30)));
+        let (_, sum) = run(&notes);
+        assert_eq!(sum, SequenceDelta { missing: 9_900 * 30, ..Default::default() });
+    }
+
+    #[test]
+    fn ix_21_a_late_message_of_unknown_size_fills_its_gap() {
+        let mut notes = vec![(0, Some(5)), (10, Some(5)), (5, None)];
+        notes.extend((3..100).map(|i| (i * 5, Some(5))));
+        let (_, sum) = run(&notes);
+        assert_eq!(sum, SequenceDelta { reordered: 1, ..Default::default() });
+    }
+
+    fn streams(notes: impl IntoIterator<Item = (u16, u32)>) -> (Sequences, u64) {
+        let mut sequences = Sequences::default();
+        let mut missing = 0;
+        let notes: Vec<_> =
+            notes.into_iter().map(|(port, sequence)| SequenceNote { sequence, units: Some(1), port }).collect();
+        for batch in notes.chunks(7) {
+            missing += sequences.apply(&mut batch.to_vec(), WINDOW).missing;
+        }
+        assert_eq!(missing, sequences.missing());
+        (sequences, missing)
+    }
+
+    #[test]
+    fn n9_14_ports_with_numbers_of_their_own_are_streams_of_their_own() {
+        let (sequences, missing) = streams((0..500).flat_map(|i| [(1, i), (2, 9_000_000 + i)]));
+        assert_eq!((missing, sequences.open_units(), sequences.received()), (0, 0, 1_000));
+        // One message of the second is lost.
+        let lost = |(port, sequence): &(u16, u32)| (*port, *sequence) != (2, 9_000_100);
+        let (_, missing) = streams((0..500).flat_map(|i| [(1, i), (2, 9_000_000 + i)]).filter(lost));
+        assert_eq!(missing, 1);
+    }
+
+    #[test]
+    fn n9_29_one_numbering_over_many_ports_is_one_stream() {
+        // A new source port for each message, one message lost.
+        let (sequences, missing) = streams((0..500_u16).filter(|i| *i != 77).map(|i| (i, u32::from(i))));
+        assert_eq!((missing, sequences.streams.len()), (1, 1));
+    }
+
+    #[test]
+    fn streams_are_bounded() {
+        let (sequences, _) = streams((0..500_u16).map(|i| (i, u32::from(i) * 1_000_000)));
+        assert_eq!((sequences.streams.len(), sequences.received()), (STREAMS_MAX, 500));
     }
 
     #[test]

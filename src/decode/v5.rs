@@ -79,8 +79,11 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
     let mut outcome = Outcome {
         sets_seen: 1,
         trailing_octets: body.len() > octets,
-        sequence: (header.version != Version::V1)
-            .then_some(SequenceNote { sequence: header.sequence, units: Some(u32::from(count)) }),
+        sequence: (header.version != Version::V1).then_some(SequenceNote {
+            sequence: header.sequence,
+            units: Some(u32::from(count)),
+            port: datagram.peer.port(),
+        }),
         ..Outcome::default()
     };
     let Some(exporter) = batch.exporter_index(&domain.exporter.exporter) else {

@@ -171,15 +171,19 @@ impl Walk<'_> {
         match &plan.kind {
             PlanKind::Options(options) => {
                 let exporter = &self.domain.exporter;
-                let records = options.run(body, |fact| exporter.learn(envelope.header.observation_domain, &fact));
-                match records {
-                    Some(records) => {
-                        self.outcome.sets_options += 1;
-                        self.outcome.options_records += records;
-                    }
-                    None => self.outcome.drop_set(SetDropKind::BadRecord),
+                let domain = envelope.header.observation_domain;
+                let ran = options.run(body, &mut self.budget, |fact| exporter.learn(domain, &fact));
+                let Some((records, cut)) = ran else {
+                    self.outcome.drop_set(SetDropKind::BadRecord);
+                    return None;
+                };
+                self.outcome.options_records += records;
+                if cut {
+                    self.outcome.drop_set(SetDropKind::TooManyRows);
+                    return None;
                 }
-                records
+                self.outcome.sets_options += 1;
+                Some(records)
             }
             PlanKind::Data(data) => self.run_data(data, id, body, envelope),
         }

@@ -3,6 +3,7 @@
 //! Options records never become flows (N9-22). Scope fields of NetFlow v9 are scope types, another
 //! number space than field types (N9-21).
 
+use super::plan::RowBudget;
 use super::sampling::{SamplingFacts, SamplingScope};
 use super::template::{Template, VARIABLE_LENGTH};
 use super::value::{field_positions, float, unsigned};
@@ -85,15 +86,19 @@ impl OptionsPlan {
     pub(super) fn compile(template: &Template, scopes: u16, version: Version) -> Self {
         let mut items = Vec::new();
         let mut offset = 0_u16;
-        for (field, specifier) in template.fields.iter().enumerate() {
-            let field = u16::try_from(field).unwrap_or(u16::MAX);
-            let in_scope = field < scopes;
+        let mut lengths = Vec::new();
+        for (index, specifier) in template.fields.iter().enumerate() {
+            // Nothing of it is in the record.
+            if specifier.length == 0 {
+                continue;
+            }
+            let field = u16::try_from(lengths.len()).unwrap_or(u16::MAX);
+            lengths.push(specifier.length);
+            let in_scope = index < usize::from(scopes);
             let found = role(specifier.element, in_scope && version == Version::V9);
             // Interface and template are a scope, or plain information (IE 10 beside a name).
             let found = found.filter(|r| in_scope || !matches!(r, Role::Interface | Role::Template));
-            if let Some(role) = found
-                && specifier.length != 0
-            {
+            if let Some(role) = found {
                 items.push(Item { role, field, length: specifier.length, offset });
             }
             if specifier.length != VARIABLE_LENGTH {
@@ -103,14 +108,19 @@ impl OptionsPlan {
         Self {
             record_octets: template.record_octets_min(),
             variable: template.is_variable(),
-            lengths: template.fields.iter().map(|f| f.length).collect(),
+            lengths: lengths.into(),
             items: items.into(),
         }
     }
 
-    /// Reads all records of a set's body; returns how many there were, None if a variable length
-    /// runs past the set. Padding is less than one record.
-    pub(super) fn run(&self, body: &[u8], mut learn: impl FnMut(OptionsFact)) -> Option<u32> {
+    /// Reads the records of a set's body while `budget` lasts; returns how many there were and whether
+    /// some were left, None if a variable length runs past the set. Padding is less than one record.
+    pub(super) fn run(
+        &self,
+        body: &[u8],
+        budget: &mut RowBudget,
+        mut learn: impl FnMut(OptionsFact),
+    ) -> Option<(u32, bool)> {
         let mut records = 0;
         let mut rest = body;
         let mut positions = [(0_u32, 0_u16); FIELDS_PER_TEMPLATE_MAX];
@@ -124,6 +134,11 @@ impl OptionsPlan {
             } else {
                 self.record_octets
             };
+            // Each record takes the exporter's lock: as many as rows of flows, no more.
+            if budget.0 == 0 {
+                return Some((records, true));
+            }
+            budget.0 -= 1;
             let (record, after) = rest.split_at(octets);
             records += 1;
             if !self.items.is_empty() {
@@ -131,7 +146,7 @@ impl OptionsPlan {
             }
             rest = after;
         }
-        Some(records)
+        Some((records, false))
     }
 
     fn read(&self, record: &[u8], positions: &[(u32, u16)]) -> OptionsFact {

@@ -21,10 +21,17 @@ pub(super) fn data(template: &Template, all: bool) -> DataPlan {
     let mut chosen: Vec<Candidate> = Vec::new();
     let mut keep = Vec::new();
     let mut offset = 0_u16;
-    for (field, specifier) in template.fields.iter().enumerate() {
-        // Field counts and record lengths are bounded by `template::sound`.
-        let field = u16::try_from(field).unwrap_or(u16::MAX);
+    let mut lengths = Vec::new();
+    for specifier in &template.fields {
         let length = specifier.length;
+        // Nothing of it is in the record (N9-10); a thousand of them would cost each octet a thousand
+        // steps in a record of variable length (G-03).
+        if length == 0 {
+            continue;
+        }
+        // Field counts and record lengths are bounded by `template::sound`.
+        let field = u16::try_from(lengths.len()).unwrap_or(u16::MAX);
+        lengths.push(length);
         for role in roles(specifier.element).into_iter().flatten() {
             if accepts(&role, length) {
                 offer(&mut chosen, Candidate { role, element: specifier.element, field, offset, length });
@@ -54,7 +61,7 @@ pub(super) fn data(template: &Template, all: bool) -> DataPlan {
     DataPlan {
         record_octets: template.record_octets_min(),
         variable,
-        lengths: if variable { template.fields.iter().map(|f| f.length).collect() } else { Box::default() },
+        lengths: if variable { lengths.into() } else { Box::default() },
         steps: chosen.iter().map(|c| step(c, &chosen)).collect(),
         keep: keep.into(),
         start: start.map_or(TimeKind::None, |t| t.0),

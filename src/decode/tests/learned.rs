@@ -104,3 +104,70 @@ fn a_panic_in_the_middle_of_a_replay_leaves_the_books_whole() {
     assert_eq!(state.budget.parked_octets.load(Ordering::Relaxed), 0);
     assert_eq!(domain.retire(), ParkedCounts::default(), "they leave once");
 }
+
+#[test]
+fn a_5_options_records_of_a_message_are_bounded() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 1);
+    let options = words(&[257, 0, 4, 34, 1]);
+    let outcome = bench.decode(&domain, &v9(1, 1, &[set(1, &options), set(257, &[9; 60_000])]));
+    assert_eq!(outcome.options_records as usize, limits::ROWS_PER_MESSAGE_MAX);
+    assert_eq!(outcome.sets_dropped[SetDropKind::TooManyRows as usize], 1);
+    assert_eq!((outcome.sets_seen, outcome.sets_options, outcome.sets_templates), (2, 0, 1));
+}
+
+#[test]
+fn n9_10_empty_fields_take_no_place_and_no_time() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::Ipfix, 1);
+    // 8:0, 82:variable, 7:2 between and behind fields without octets.
+    let fields = [90, 0, 8, 0, 82, 0xFFFF, 12, 0, 7, 2, 11, 0];
+    let body = [&[1, b'x'][..], &words(&[80]), &[0], &words(&[443])].concat();
+    let outcome = bench.decode(&domain, &ipfix(1, 1, &[set(2, &template(256, &fields)), set(256, &body)]));
+    assert_eq!(outcome.records, 2);
+    assert_eq!(bench.batch.records.iter().map(|r| r.src_port).collect::<Vec<_>>(), [80, 443]);
+    assert!(!bench.last().has(Presence::DST_PORT) && bench.last().src_ip().is_none());
+    // The same of an options template: scope 149:0, then 34.
+    let options = words(&[300, 3, 1, 149, 0, 82, 0xFFFF, 34, 4]);
+    let data = [&[1, b'x'][..], &1_000_u32.to_be_bytes()].concat();
+    bench.decode(&domain, &ipfix(1, 2, &[set(3, &options), set(300, &data), set(256, &body)]));
+    assert_eq!((bench.last().rate(), bench.last().sampling_source), (1_000, SamplingSource::Domain));
+}
+
+#[test]
+fn sets_survive_in_order_when_two_workers_race_with_the_template() {
+    for _ in 0..400 {
+        let bench = Bench::new();
+        let domain = bench.domain(Version::V9, 7);
+        let start = std::sync::Barrier::new(2);
+        let worker = |messages: Vec<Vec<u8>>| {
+            let mut bench = Bench { state: Arc::clone(&bench.state), batch: FlowBatch::with_capacity(64) };
+            let (start, domain) = (&start, &domain);
+            move || {
+                start.wait();
+                let mut sum = Outcome::default();
+                for octets in &messages {
+                    let one = bench.decode(domain, octets);
+                    sum.sets_seen += one.sets_seen;
+                    sum.sets_parked += one.sets_parked;
+                    sum.sets_unparked += one.sets_unparked;
+                    sum.sets_decoded += one.sets_decoded;
+                }
+                (sum, serials(&bench))
+            }
+        };
+        let data = worker((1..=12).map(|s| v9(7, s, &[set(256, &rows([s]))])).collect());
+        let layout = worker(vec![v9(7, 20, &[set(0, &template(256, &TEMPLATE))])]);
+        let ((data, first), (layout, second)) = std::thread::scope(|scope| {
+            let (data, layout) = (scope.spawn(data), scope.spawn(layout));
+            (data.join().unwrap(), layout.join().unwrap())
+        });
+        assert_eq!(domain.status().parked_sets, 0, "a set is parked behind its own template");
+        assert!(first.is_sorted() && second.is_sorted(), "{first:?} {second:?}");
+        let mut all = [first, second].concat();
+        all.sort_unstable();
+        assert_eq!(all, (1..=12).collect::<Vec<u64>>());
+        assert_eq!((data.sets_seen, data.sets_parked), (12, data.sets_unparked + layout.sets_unparked));
+        assert_eq!(data.sets_decoded + layout.sets_decoded, 12);
+    }
+}

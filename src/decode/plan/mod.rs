@@ -5,6 +5,7 @@
 //! (a wrong one loses the field, never the record: DEC-4), which clock the times use. `run` then only
 //! moves octets. A field that nobody wants has no step and costs nothing.
 
+mod column;
 mod compile;
 mod run;
 mod step;

@@ -3,14 +3,19 @@
 //! Nothing here allocates but the batch's own vectors, which keep their memory. A field is read
 //! inside its record, a record inside its set; no octet outside is looked at.
 
+use std::slice::from_mut;
+
 use super::DataPlan;
-use super::compile::presence;
-use super::step::{ObservationUnit, Slot, Step, TimeKind};
+use super::column::{Column, ROWS, apply};
+use super::step::{ObservationUnit, TimeKind};
 use crate::decode::sampling::{SamplingFacts, SamplingTables};
 use crate::decode::time::MessageClock;
-use crate::decode::value::{field_positions, float, unsigned};
+use crate::decode::value::field_positions;
 use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource, Version};
 use crate::limits::FIELDS_PER_TEMPLATE_MAX;
+
+/// Fields of a template that is not unusually large.
+const FEW_FIELDS: usize = 64;
 
 /// What holds for all records of a set.
 #[derive(Debug)]
@@ -51,15 +56,15 @@ pub(crate) struct Ran {
 pub(crate) struct BadRecord;
 
 /// Values of a record that have no field of their own.
-#[derive(Debug, Default)]
-struct Scratch {
-    ip_version: u8,
-    start: Option<u64>,
-    end: Option<u64>,
-    system_init_ms: Option<u64>,
-    duration: Option<u64>,
-    sampling: SamplingFacts,
-    sampler: Option<u64>,
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Scratch {
+    pub ip_version: u8,
+    pub start: Option<u64>,
+    pub end: Option<u64>,
+    pub system_init_ms: Option<u64>,
+    pub duration: Option<u64>,
+    pub sampling: SamplingFacts,
+    pub sampler: Option<u64>,
 }
 
 impl DataPlan {
@@ -98,26 +103,49 @@ impl DataPlan {
         let rows = fits.min(budget.0 as usize);
         ran.cut = rows < fits;
         batch.records.reserve(rows);
-        for (row, octets) in body.chunks_exact(self.record_octets).take(rows).enumerate() {
+        if self.record_octets < 4 {
             // Zero octets within the last 3 of a set are padding as far as anyone can tell (N9-24).
-            if self.record_octets < 4 && (row * self.record_octets) + 3 >= body.len() && octets.iter().all(|o| *o == 0)
-            {
-                continue;
-            }
-            let mut record = *prototype;
-            let mut scratch = Scratch::default();
-            for step in &self.steps {
-                let at = usize::from(step.offset);
-                if let Some(value) = octets.get(at..at + usize::from(step.length)) {
-                    apply(step, value, &mut record, &mut scratch);
+            for (row, octets) in body.chunks_exact(self.record_octets).take(rows).enumerate() {
+                if row * self.record_octets + 3 < body.len() || octets.iter().any(|o| *o != 0) {
+                    self.rows(octets, prototype, context, batch, &mut ran);
                 }
             }
-            self.finish(&mut record, &scratch, context, &mut ran);
-            self.keep_fixed(octets, batch);
-            batch.records.push(record);
+        } else {
+            for octets in body[..rows * self.record_octets].chunks(ROWS * self.record_octets) {
+                self.rows(octets, prototype, context, batch, &mut ran);
+            }
         }
         budget.0 -= ran.records;
         ran
+    }
+
+    /// Up to `ROWS` records, field by field: a step is looked at once for all of them.
+    fn rows(
+        &self,
+        octets: &[u8],
+        prototype: &FlowRecord,
+        context: &RunContext<'_>,
+        batch: &mut FlowBatch,
+        ran: &mut Ran,
+    ) {
+        let first = batch.records.len();
+        let rows = octets.len() / self.record_octets;
+        batch.records.resize(first + rows, *prototype);
+        let records = &mut batch.records[first..];
+        let mut scratch = [Scratch::default(); ROWS];
+        let scratch = &mut scratch[..rows];
+        for step in &self.steps {
+            let (at, length) = (usize::from(step.offset), usize::from(step.length));
+            apply(step, &Column { octets, stride: self.record_octets, at, length }, records, scratch);
+        }
+        for (record, scratch) in records.iter_mut().zip(scratch) {
+            self.finish(record, scratch, context, ran);
+        }
+        if !self.keep.is_empty() {
+            for (index, octets) in octets.chunks_exact(self.record_octets).enumerate() {
+                self.keep_fixed(octets, first + index, batch);
+            }
+        }
     }
 
     fn run_variable(
@@ -129,14 +157,22 @@ impl DataPlan {
         batch: &mut FlowBatch,
     ) -> Result<Ran, BadRecord> {
         let mut ran = Ran::default();
-        let mut positions = [(0_u32, 0_u16); FIELDS_PER_TEMPLATE_MAX];
+        // Room for the largest template is 8 KiB to clear: few sets need it.
+        let (mut few, mut many);
+        let positions = if self.lengths.len() <= FEW_FIELDS {
+            few = [(0_u32, 0_u16); FEW_FIELDS];
+            &mut few[..]
+        } else {
+            many = [(0_u32, 0_u16); FIELDS_PER_TEMPLATE_MAX];
+            &mut many[..]
+        };
         let mut rest = body;
         while rest.len() >= self.record_octets {
             if budget.0 == 0 {
                 ran.cut = true;
                 break;
             }
-            let Some(octets) = field_positions(&self.lengths, rest, &mut positions) else {
+            let Some(octets) = field_positions(&self.lengths, rest, positions) else {
                 // Up to 3 zero octets are padding; anything else does not fit the template.
                 if rest.len() < 4 && rest.iter().all(|o| *o == 0) {
                     break;
@@ -148,15 +184,14 @@ impl DataPlan {
             let mut scratch = Scratch::default();
             for step in &self.steps {
                 let (at, length) = positions[usize::from(step.field)];
-                if let Some(value) = octets.get(at as usize..at as usize + usize::from(length)) {
-                    apply(step, value, &mut record, &mut scratch);
-                }
+                let column = Column { octets, stride: octets.len(), at: at as usize, length: usize::from(length) };
+                apply(step, &column, from_mut(&mut record), from_mut(&mut scratch));
             }
             self.finish(&mut record, &scratch, context, &mut ran);
             for keep in &self.keep {
                 let (at, length) = positions[usize::from(keep.field)];
                 if let Some(value) = octets.get(at as usize..at as usize + usize::from(length)) {
-                    keep_value(batch, keep.element, value);
+                    keep_value(batch, batch.records.len(), keep.element, value);
                 }
             }
             batch.records.push(record);
@@ -166,11 +201,11 @@ impl DataPlan {
         Ok(ran)
     }
 
-    fn keep_fixed(&self, octets: &[u8], batch: &mut FlowBatch) {
+    fn keep_fixed(&self, octets: &[u8], record: usize, batch: &mut FlowBatch) {
         for keep in &self.keep {
             let at = usize::from(keep.offset);
             if let Some(value) = octets.get(at..at + usize::from(keep.length)) {
-                keep_value(batch, keep.element, value);
+                keep_value(batch, record, keep.element, value);
             }
         }
     }
@@ -266,10 +301,10 @@ impl DataPlan {
     }
 }
 
-fn keep_value(batch: &mut FlowBatch, element: crate::flow::ElementId, value: &[u8]) {
+fn keep_value(batch: &mut FlowBatch, record: usize, element: crate::flow::ElementId, value: &[u8]) {
     // An arena of 4 GiB cannot be reached: a batch ends after one message past its target.
     let (Ok(record), Ok(offset), Ok(length)) =
-        (u32::try_from(batch.records.len()), u32::try_from(batch.octets.len()), u16::try_from(value.len()))
+        (u32::try_from(record), u32::try_from(batch.octets.len()), u16::try_from(value.len()))
     else {
         return;
     };
@@ -301,148 +336,5 @@ pub(crate) fn icmp_from_ports(record: &mut FlowRecord) {
         let [icmp_type, icmp_code] = record.dst_port.to_be_bytes();
         (record.icmp_type, record.icmp_code) = (icmp_type, icmp_code);
         record.presence.set(Presence::ICMP);
-    }
-}
-
-/// Copies exactly N octets; false if there are others (a variable-length field can hold anything).
-fn copy<const N: usize>(target: &mut [u8], octets: &[u8]) -> bool {
-    let fits = octets.len() == N;
-    if fits {
-        target[..N].copy_from_slice(octets);
-    }
-    fits
-}
-
-/// One family of an address where the template has both: the one that is not zero counts; where
-/// both are set, ipVersion 60 decides, else the first (DEC-6).
-fn address<const N: usize>(
-    target: &mut [u8; 16],
-    octets: &[u8],
-    own: Presence,
-    other: Presence,
-    version: (u8, u8),
-    known: &mut Presence,
-) {
-    if octets.len() != N || octets.iter().all(|o| *o == 0) {
-        return;
-    }
-    let (own_version, said) = version;
-    if known.has_any(other) && said != own_version {
-        return;
-    }
-    *target = [0; 16];
-    target[..N].copy_from_slice(octets);
-    known.clear(other);
-    known.set(own);
-}
-
-#[inline]
-fn apply(step: &Step, octets: &[u8], record: &mut FlowRecord, scratch: &mut Scratch) {
-    let known = &mut record.presence;
-    match step.slot {
-        Slot::SrcV4 if !step.checked => _ = copy::<4>(&mut record.src, octets),
-        Slot::DstV4 if !step.checked => _ = copy::<4>(&mut record.dst, octets),
-        Slot::SrcV6 if !step.checked => _ = copy::<16>(&mut record.src, octets),
-        Slot::DstV6 if !step.checked => _ = copy::<16>(&mut record.dst, octets),
-        Slot::SrcV4 => {
-            address::<4>(&mut record.src, octets, Presence::SRC_V4, Presence::SRC_V6, (4, scratch.ip_version), known);
-        }
-        Slot::SrcV6 => {
-            address::<16>(&mut record.src, octets, Presence::SRC_V6, Presence::SRC_V4, (6, scratch.ip_version), known);
-        }
-        Slot::DstV4 => {
-            address::<4>(&mut record.dst, octets, Presence::DST_V4, Presence::DST_V6, (4, scratch.ip_version), known);
-        }
-        Slot::DstV6 => {
-            address::<16>(&mut record.dst, octets, Presence::DST_V6, Presence::DST_V4, (6, scratch.ip_version), known);
-        }
-        Slot::NextHopV4 if !step.checked => _ = copy::<4>(&mut record.next_hop, octets),
-        Slot::NextHopV6 if !step.checked => _ = copy::<16>(&mut record.next_hop, octets),
-        Slot::NextHopV4 => {
-            let own = Presence::NEXT_HOP_V4;
-            address::<4>(&mut record.next_hop, octets, own, Presence::NEXT_HOP_V6, (4, scratch.ip_version), known);
-        }
-        Slot::NextHopV6 => {
-            let own = Presence::NEXT_HOP_V6;
-            address::<16>(&mut record.next_hop, octets, own, Presence::NEXT_HOP_V4, (6, scratch.ip_version), known);
-        }
-        Slot::SrcMac => {
-            if copy::<6>(&mut record.src_mac, octets) {
-                known.set(Presence::SRC_MAC);
-            }
-        }
-        Slot::DstMac => {
-            if copy::<6>(&mut record.dst_mac, octets) {
-                known.set(Presence::DST_MAC);
-            }
-        }
-        Slot::SamplingProbability => scratch.sampling.probability = float(octets),
-        slot => {
-            let Some(value) = unsigned(octets) else { return };
-            number(slot, step.checked, value, record, scratch);
-        }
-    }
-}
-
-/// Writes `value` if it fits the field; a value that does not loses the field (DEC-4).
-#[inline]
-fn number(slot: Slot, checked: bool, value: u64, record: &mut FlowRecord, scratch: &mut Scratch) {
-    #![expect(clippy::cast_possible_truncation, reason = "`fits` was asked before every narrowing")]
-    let fits = |max: u64| !checked || value <= max;
-    let (byte, word, long) = (u64::from(u8::MAX), u64::from(u16::MAX), u64::from(u32::MAX));
-    let mut written = true;
-    match slot {
-        Slot::Bytes => record.bytes = value,
-        Slot::Packets => record.packets = value,
-        Slot::SrcPort if fits(word) => record.src_port = value as u16,
-        Slot::DstPort if fits(word) => record.dst_port = value as u16,
-        Slot::Protocol if fits(byte) => record.protocol = value as u8,
-        Slot::Tos if fits(byte) => record.tos = value as u8,
-        // The upper four bits of the word are the TCP header's length, not flags (RFC 7125).
-        Slot::TcpFlags if fits(word) => record.tcp_flags = value as u16 & 0x0FFF,
-        Slot::InputIf if fits(long) => record.input_if = value as u32,
-        Slot::OutputIf if fits(long) => record.output_if = value as u32,
-        Slot::SrcAs if fits(long) => record.src_as = value as u32,
-        Slot::DstAs if fits(long) => record.dst_as = value as u32,
-        Slot::Vlan if fits(word) => record.vlan = value as u16,
-        Slot::PostVlan if fits(word) => record.post_vlan = value as u16,
-        Slot::SrcSgt if fits(word) => record.src_sgt = value as u16,
-        Slot::DstSgt if fits(word) => record.dst_sgt = value as u16,
-        Slot::Direction if fits(byte) => record.direction = value as u8,
-        Slot::FlowEndReason if fits(byte) => record.flow_end_reason = value as u8,
-        Slot::SrcMaskV4 if fits(byte) => record.src_mask = value as u8,
-        Slot::DstMaskV4 if fits(byte) => record.dst_mask = value as u8,
-        // In a template with both families the prefix length of the other one is 0.
-        Slot::SrcMaskV6 if fits(byte) && (value != 0 || record.has(Presence::SRC_V6)) => record.src_mask = value as u8,
-        Slot::DstMaskV6 if fits(byte) && (value != 0 || record.has(Presence::DST_V6)) => record.dst_mask = value as u8,
-        Slot::SrcMaskV6 | Slot::DstMaskV6 => return,
-        Slot::IcmpTypeCodeV4 if fits(word) => {
-            [record.icmp_type, record.icmp_code] = (value as u16).to_be_bytes();
-        }
-        Slot::IcmpTypeCodeV6 if fits(word) && (value != 0 || record.protocol == 58) => {
-            [record.icmp_type, record.icmp_code] = (value as u16).to_be_bytes();
-        }
-        Slot::IcmpTypeV4 if fits(byte) => record.icmp_type = value as u8,
-        Slot::IcmpCodeV4 if fits(byte) => record.icmp_code = value as u8,
-        Slot::IcmpTypeV6 if fits(byte) && (value != 0 || record.protocol == 58) => record.icmp_type = value as u8,
-        Slot::IcmpCodeV6 if fits(byte) && (value != 0 || record.protocol == 58) => record.icmp_code = value as u8,
-        Slot::IcmpTypeCodeV6 | Slot::IcmpTypeV6 | Slot::IcmpCodeV6 => return,
-        Slot::IpVersion if fits(byte) => scratch.ip_version = value as u8,
-        Slot::Start => scratch.start = Some(value),
-        Slot::End => scratch.end = Some(value),
-        Slot::SystemInit => scratch.system_init_ms = Some(value),
-        Slot::Duration => scratch.duration = Some(value),
-        // Milliseconds win where a template has both.
-        Slot::DurationMicroseconds => scratch.duration = scratch.duration.or(Some(value / 1_000)),
-        Slot::SamplingDirect => scratch.sampling.direct = Some(value),
-        Slot::SamplingInterval => scratch.sampling.interval = Some(value),
-        Slot::SamplingSpace => scratch.sampling.space = Some(value),
-        Slot::SamplingSize => scratch.sampling.size = Some(value),
-        Slot::SamplingPopulation => scratch.sampling.population = Some(value),
-        Slot::SamplerId => scratch.sampler = Some(value),
-        _ => written = false,
-    }
-    if checked && written {
-        record.presence.set(presence(slot));
     }
 }

@@ -1,0 +1,310 @@
+//! One step on the same field of several records: the inner loops of a plan.
+//!
+//! A step is decided once for up to [`ROWS`] records and then runs down its column, so that what the
+//! template decides is not asked again for each record. Records of variable length come one at a time.
+//! A field is read inside its record; steps stand in the order of `Slot`, which holds in each record.
+
+use std::slice::from_mut;
+
+use super::compile::presence;
+use super::run::Scratch;
+use super::step::{Slot, Step, Width, width};
+use crate::decode::value::{float, unsigned};
+use crate::flow::{FlowRecord, Presence};
+
+/// Records that a step takes at once: enough to make choosing it cheap, few enough for the L1 cache.
+pub(super) const ROWS: usize = 16;
+
+/// The same field of records that follow each other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column<'a> {
+    /// The records.
+    pub octets: &'a [u8],
+    /// Octets of a record.
+    pub stride: usize,
+    /// Where the field begins in each.
+    pub at: usize,
+    /// Octets of the field.
+    pub length: usize,
+}
+
+impl<'a> Column<'a> {
+    /// The octets of the field, record by record.
+    fn fields(self) -> impl Iterator<Item = &'a [u8]> {
+        let field = self.at..self.at + self.length;
+        self.octets.chunks_exact(self.stride).map(move |record| record.get(field.clone()).unwrap_or_default())
+    }
+
+    /// The same of a field that is N octets long.
+    fn arrays<const N: usize>(self) -> impl Iterator<Item = &'a [u8; N]> {
+        let whole = self.octets.chunks_exact(self.stride);
+        whole.filter_map(move |record| record.get(self.at..).and_then(<[u8]>::first_chunk::<N>))
+    }
+
+    /// Reads integers of 1, 2, 4 or 8 octets; false where the field has another length.
+    fn integers(self, values: &mut [u64]) -> bool {
+        match self.length {
+            1 => fill(values, self.arrays::<1>().map(|o| u64::from(o[0]))),
+            2 => fill(values, self.arrays().map(|o| u64::from(u16::from_be_bytes(*o)))),
+            4 => fill(values, self.arrays().map(|o| u64::from(u32::from_be_bytes(*o)))),
+            8 => fill(values, self.arrays().map(|o| u64::from_be_bytes(*o))),
+            _ => return false,
+        }
+        true
+    }
+}
+
+fn fill(values: &mut [u64], read: impl Iterator<Item = u64>) {
+    values.iter_mut().zip(read).for_each(|(value, read)| *value = read);
+}
+
+/// Does `step` for every record of `rows`; `scratch` has one entry for each.
+pub(super) fn apply(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
+    match step.slot {
+        Slot::SrcV4 if !step.checked => copy::<4>(rows, column, |r| &mut r.src),
+        Slot::DstV4 if !step.checked => copy::<4>(rows, column, |r| &mut r.dst),
+        Slot::NextHopV4 if !step.checked => copy::<4>(rows, column, |r| &mut r.next_hop),
+        Slot::SrcV6 if !step.checked => copy::<16>(rows, column, |r| &mut r.src),
+        Slot::DstV6 if !step.checked => copy::<16>(rows, column, |r| &mut r.dst),
+        Slot::NextHopV6 if !step.checked => copy::<16>(rows, column, |r| &mut r.next_hop),
+        Slot::SrcMac if !step.checked => copy::<6>(rows, column, |r| &mut r.src_mac),
+        Slot::DstMac if !step.checked => copy::<6>(rows, column, |r| &mut r.dst_mac),
+        Slot::SrcV4
+        | Slot::DstV4
+        | Slot::NextHopV4
+        | Slot::SrcV6
+        | Slot::DstV6
+        | Slot::NextHopV6
+        | Slot::SrcMac
+        | Slot::DstMac
+        | Slot::SamplingProbability => {
+            for ((record, scratch), octets) in rows.iter_mut().zip(scratch).zip(column.fields()) {
+                octets_of_one(step.slot, octets, record, scratch);
+            }
+        }
+        _ => integers(step, column, rows, scratch),
+    }
+}
+
+/// Copies a field whose length the template has settled.
+fn copy<const N: usize>(rows: &mut [FlowRecord], column: &Column<'_>, target: impl Fn(&mut FlowRecord) -> &mut [u8]) {
+    for (record, octets) in rows.iter_mut().zip(column.arrays::<N>()) {
+        target(record)[..N].copy_from_slice(octets);
+    }
+}
+
+/// A field that is no integer and whose octets say whether it counts.
+fn octets_of_one(slot: Slot, octets: &[u8], record: &mut FlowRecord, scratch: &mut Scratch) {
+    const V4: [Presence; 3] = [Presence::SRC_V4, Presence::DST_V4, Presence::NEXT_HOP_V4];
+    const V6: [Presence; 3] = [Presence::SRC_V6, Presence::DST_V6, Presence::NEXT_HOP_V6];
+    let known = &mut record.presence;
+    let said = scratch.ip_version;
+    match slot {
+        Slot::SrcV4 => address::<4>(&mut record.src, octets, V4[0], V6[0], (4, said), known),
+        Slot::DstV4 => address::<4>(&mut record.dst, octets, V4[1], V6[1], (4, said), known),
+        Slot::NextHopV4 => address::<4>(&mut record.next_hop, octets, V4[2], V6[2], (4, said), known),
+        Slot::SrcV6 => address::<16>(&mut record.src, octets, V6[0], V4[0], (6, said), known),
+        Slot::DstV6 => address::<16>(&mut record.dst, octets, V6[1], V4[1], (6, said), known),
+        Slot::NextHopV6 => address::<16>(&mut record.next_hop, octets, V6[2], V4[2], (6, said), known),
+        Slot::SrcMac => mac(&mut record.src_mac, octets, Presence::SRC_MAC, known),
+        Slot::DstMac => mac(&mut record.dst_mac, octets, Presence::DST_MAC, known),
+        Slot::SamplingProbability => scratch.sampling.probability = float(octets),
+        _ => debug_assert!(false, "{slot:?} is an integer"),
+    }
+}
+
+fn mac(target: &mut [u8; 6], octets: &[u8], own: Presence, known: &mut Presence) {
+    if let Ok(octets) = <[u8; 6]>::try_from(octets) {
+        *target = octets;
+        known.set(own);
+    }
+}
+
+/// One family of an address where the template has both: the one that is not zero counts; where
+/// both are set, ipVersion 60 decides, else the first (DEC-6).
+fn address<const N: usize>(
+    target: &mut [u8; 16],
+    octets: &[u8],
+    own: Presence,
+    other: Presence,
+    version: (u8, u8),
+    known: &mut Presence,
+) {
+    if octets.len() != N || octets.iter().all(|o| *o == 0) {
+        return;
+    }
+    let (own_version, said) = version;
+    if known.has_any(other) && said != own_version {
+        return;
+    }
+    *target = [0; 16];
+    target[..N].copy_from_slice(octets);
+    known.clear(other);
+    known.set(own);
+}
+
+fn integers(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
+    let mut values = [0; ROWS];
+    let plain = !step.checked && !asks_record(step.slot);
+    if let Some(values) = values.get_mut(..rows.len())
+        && plain
+        && column.integers(values)
+    {
+        write(step.slot, values, rows, scratch);
+        return;
+    }
+    let fitting = value_max(step.slot);
+    for ((record, scratch), octets) in rows.iter_mut().zip(scratch).zip(column.fields()) {
+        // A value that does not fit loses the field (DEC-4).
+        if let Some(value) = unsigned(octets).filter(|v| *v <= fitting && applies(step.slot, *v, record)) {
+            write(step.slot, &[value], from_mut(record), from_mut(scratch));
+            if step.checked {
+                record.presence.set(presence(step.slot));
+            }
+        }
+    }
+}
+
+/// True if what else the record says decides whether a value counts.
+fn asks_record(slot: Slot) -> bool {
+    matches!(slot, Slot::SrcMaskV6 | Slot::DstMaskV6 | Slot::IcmpTypeCodeV6 | Slot::IcmpTypeV6 | Slot::IcmpCodeV6)
+}
+
+/// In a template with both families the fields of the other one are 0.
+fn applies(slot: Slot, value: u64, record: &FlowRecord) -> bool {
+    value != 0
+        || match slot {
+            Slot::SrcMaskV6 => record.has(Presence::SRC_V6),
+            Slot::DstMaskV6 => record.has(Presence::DST_V6),
+            Slot::IcmpTypeCodeV6 | Slot::IcmpTypeV6 | Slot::IcmpCodeV6 => record.protocol == 58,
+            _ => true,
+        }
+}
+
+/// Largest value that the slot's place in the record holds.
+fn value_max(slot: Slot) -> u64 {
+    match width(slot, None) {
+        Width::Integer(octets) if octets < 8 => (1 << (8 * octets)) - 1,
+        Width::Integer(_) | Width::Exact(_) | Width::Float => u64::MAX,
+    }
+}
+
+/// Writes one value into each record.
+fn write(slot: Slot, values: &[u64], rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
+    #![expect(clippy::cast_possible_truncation, reason = "lengths were settled by the template, or `value_max` asked")]
+    fn each<T>(rows: &mut [T], values: &[u64], write: impl Fn(&mut T, u64)) {
+        rows.iter_mut().zip(values).for_each(|(row, value)| write(row, *value));
+    }
+    match slot {
+        Slot::Bytes => each(rows, values, |r, v| r.bytes = v),
+        Slot::Packets => each(rows, values, |r, v| r.packets = v),
+        Slot::SrcPort => each(rows, values, |r, v| r.src_port = v as u16),
+        Slot::DstPort => each(rows, values, |r, v| r.dst_port = v as u16),
+        Slot::Protocol => each(rows, values, |r, v| r.protocol = v as u8),
+        Slot::Tos => each(rows, values, |r, v| r.tos = v as u8),
+        // The upper four bits of the word are the TCP header's length, not flags (RFC 7125).
+        Slot::TcpFlags => each(rows, values, |r, v| r.tcp_flags = v as u16 & 0x0FFF),
+        Slot::InputIf => each(rows, values, |r, v| r.input_if = v as u32),
+        Slot::OutputIf => each(rows, values, |r, v| r.output_if = v as u32),
+        Slot::SrcAs => each(rows, values, |r, v| r.src_as = v as u32),
+        Slot::DstAs => each(rows, values, |r, v| r.dst_as = v as u32),
+        Slot::Vlan => each(rows, values, |r, v| r.vlan = v as u16),
+        Slot::PostVlan => each(rows, values, |r, v| r.post_vlan = v as u16),
+        Slot::SrcSgt => each(rows, values, |r, v| r.src_sgt = v as u16),
+        Slot::DstSgt => each(rows, values, |r, v| r.dst_sgt = v as u16),
+        Slot::Direction => each(rows, values, |r, v| r.direction = v as u8),
+        Slot::FlowEndReason => each(rows, values, |r, v| r.flow_end_reason = v as u8),
+        Slot::SrcMaskV4 | Slot::SrcMaskV6 => each(rows, values, |r, v| r.src_mask = v as u8),
+        Slot::DstMaskV4 | Slot::DstMaskV6 => each(rows, values, |r, v| r.dst_mask = v as u8),
+        Slot::IcmpTypeCodeV4 | Slot::IcmpTypeCodeV6 => {
+            each(rows, values, |r, v| [r.icmp_type, r.icmp_code] = (v as u16).to_be_bytes());
+        }
+        Slot::IcmpTypeV4 | Slot::IcmpTypeV6 => each(rows, values, |r, v| r.icmp_type = v as u8),
+        Slot::IcmpCodeV4 | Slot::IcmpCodeV6 => each(rows, values, |r, v| r.icmp_code = v as u8),
+        Slot::IpVersion => each(scratch, values, |s, v| s.ip_version = v as u8),
+        Slot::Start => each(scratch, values, |s, v| s.start = Some(v)),
+        Slot::End => each(scratch, values, |s, v| s.end = Some(v)),
+        Slot::SystemInit => each(scratch, values, |s, v| s.system_init_ms = Some(v)),
+        Slot::Duration => each(scratch, values, |s, v| s.duration = Some(v)),
+        // Milliseconds win where a template has both.
+        Slot::DurationMicroseconds => each(scratch, values, |s, v| s.duration = s.duration.or(Some(v / 1_000))),
+        Slot::SamplingDirect => each(scratch, values, |s, v| s.sampling.direct = Some(v)),
+        Slot::SamplingInterval => each(scratch, values, |s, v| s.sampling.interval = Some(v)),
+        Slot::SamplingSpace => each(scratch, values, |s, v| s.sampling.space = Some(v)),
+        Slot::SamplingSize => each(scratch, values, |s, v| s.sampling.size = Some(v)),
+        Slot::SamplingPopulation => each(scratch, values, |s, v| s.sampling.population = Some(v)),
+        Slot::SamplerId => each(scratch, values, |s, v| s.sampler = Some(v)),
+        Slot::SrcV4
+        | Slot::SrcV6
+        | Slot::DstV4
+        | Slot::DstV6
+        | Slot::NextHopV4
+        | Slot::NextHopV6
+        | Slot::SrcMac
+        | Slot::DstMac
+        | Slot::SamplingProbability => debug_assert!(false, "{slot:?} is no integer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::compile;
+    use super::super::run::{RowBudget, RunContext};
+    use crate::decode::template::{FieldSpecifier, Template, TemplateKind};
+    use crate::decode::time::MessageClock;
+    use crate::flow::{ElementId, FlowBatch, SamplingSource, Version};
+
+    fn field() -> impl Strategy<Value = FieldSpecifier> {
+        // Addresses, integers of all widths and some too wide, times, sampling, ICMP, MACs, IP version.
+        let ids = vec![
+            1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 21, 22, 27, 28, 29, 30, 32, 34, 50, 56, 58, 60, 61, 80,
+            136, 139, 150, 152, 153, 161, 178, 179, 302, 305, 306, 311, 323,
+        ];
+        let lengths = prop_oneof![2 => 1_u16..=9, 1 => Just(4_u16), 1 => Just(16_u16)];
+        (prop::sample::select(ids), lengths)
+            .prop_map(|(id, length)| FieldSpecifier { element: ElementId { pen: 0, id }, length })
+    }
+
+    fn run(template: &Template, all: bool, sets: &[&[u8]]) -> FlowBatch {
+        let plan = compile::data(template, all);
+        let context = RunContext {
+            clock: MessageClock::new(1_700_000_000_000, Some(7_200_000), 1),
+            version: Version::V9,
+            observation_domain: 1,
+            exporter: 0,
+            sampling_override: None,
+            sampling_domain: (1, SamplingSource::Unknown),
+            sampling_tables: None,
+        };
+        let mut batch = FlowBatch::with_capacity(64);
+        for octets in sets {
+            let before = batch.records.len();
+            let ran = plan.run(octets, &context, &mut RowBudget(1_000), &mut batch).expect("fixed records");
+            assert_eq!(ran.records as usize, batch.records.len() - before);
+        }
+        batch
+    }
+
+    proptest! {
+        /// Records of one set come out as if each had a set of its own.
+        #[test]
+        fn a_column_reads_each_record_as_it_stands(
+            fields in prop::collection::vec(field(), 1..12),
+            octets in prop::collection::vec(prop_oneof![1 => Just(0_u8), 3 => any::<u8>()], 0..2_500),
+            all in any::<bool>(),
+        ) {
+            let template = Template { id: 256, kind: TemplateKind::Data, fields };
+            let record = template.record_octets_min();
+            // Shorter ones may be padding, which is a matter of where the set ends (N9-24).
+            prop_assume!(record >= 4);
+            let whole = &octets[..octets.len() / record * record];
+            let together = run(&template, all, &[whole]);
+            let apart = run(&template, all, &whole.chunks(record).collect::<Vec<_>>());
+            prop_assert_eq!(together.records.len(), whole.len() / record);
+            prop_assert_eq!(together.records, apart.records);
+            prop_assert_eq!((together.elements, together.octets), (apart.elements, apart.octets));
+        }
+    }
+}

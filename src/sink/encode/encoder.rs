@@ -119,9 +119,7 @@ impl Encoder {
             }
             let start = self.body.len();
             let mut clamped = 0;
-            let format = self.settings.format;
-            let joint = if self.is_empty() { format.head() } else { format.separator() };
-            match format {
+            match self.settings.format {
                 Format::BackendJson => {
                     match json::record(record, self.settings, &mut self.line) {
                         Written::Whole => {}
@@ -132,12 +130,12 @@ impl Encoder {
                             continue;
                         }
                     }
-                    self.body.extend_from_slice(joint);
+                    self.join(json::HEAD, json::SEPARATOR);
                     self.body.extend_from_slice(self.line.as_bytes());
                     self.body.extend_from_slice(&self.switch);
                 }
                 Format::Ndjson => {
-                    self.body.extend_from_slice(joint);
+                    self.join(ndjson::HEAD, ndjson::SEPARATOR);
                     let counters = self.settings.counters;
                     ndjson::write(record, batch, progress.next, counters, &mut self.line, &mut self.body);
                 }
@@ -206,6 +204,16 @@ impl Encoder {
         self.in_run = false;
         self.switches = Switches::None;
         Some(batch)
+    }
+
+    /// What stands before the next record. Inlined, so that a separator is a store and no copy of unknown length.
+    #[inline(always)]
+    fn join(&mut self, head: &[u8], separator: &[u8]) {
+        if self.is_empty() {
+            self.body.extend_from_slice(head);
+        } else {
+            self.body.extend_from_slice(separator);
+        }
     }
 
     /// Makes `exporter` the one whose records follow.

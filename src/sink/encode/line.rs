@@ -32,6 +32,19 @@ const fn octet_texts() -> [[u8; 4]; 256] {
     texts
 }
 
+/// `"00"` .. `"99"`.
+static PAIRS: [[u8; 2]; 100] = pair_texts();
+
+const fn pair_texts() -> [[u8; 2]; 100] {
+    let mut texts = [[b'0'; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        texts[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+        n += 1;
+    }
+    texts
+}
+
 /// A buffer for one record's text.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
@@ -72,13 +85,27 @@ impl Line {
     /// An integer in decimal.
     #[inline]
     pub(super) fn uint(&mut self, value: u64) {
-        self.bytes(itoa::Buffer::new().format(value).as_bytes());
+        let digits = 1 + value.checked_ilog10().unwrap_or(0) as usize;
+        // 20 octets hold the largest; two digits at a time, from the last ones on.
+        let text: &mut [u8] = &mut self.octets[self.len..self.len + 20];
+        let (mut rest, mut end) = (value, digits);
+        while end > 2 {
+            text[end - 2..end].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+            rest /= 100;
+            end -= 2;
+        }
+        if end == 2 {
+            text[..2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        } else {
+            text[0] = b'0' + (rest % 10) as u8;
+        }
+        self.len += digits;
     }
 
     /// An integer of at most 32 bits in decimal.
     #[inline]
     pub(super) fn uint32(&mut self, value: u32) {
-        self.bytes(itoa::Buffer::new().format(value).as_bytes());
+        self.uint(u64::from(value));
     }
 
     /// An address, without quotes.
@@ -135,11 +162,12 @@ impl Line {
     /// Up to four hex digits without leading zeros.
     #[inline]
     fn group(&mut self, group: u16) {
-        let digits = (16 - (group | 1).leading_zeros()).div_ceil(4) as usize;
-        for place in (0..digits).rev() {
-            self.octets[self.len] = HEX[usize::from(group >> (4 * place) & 0xf)];
-            self.len += 1;
-        }
+        let digits = (16 - (group | 1).leading_zeros()).div_ceil(4);
+        let all = [12, 8, 4, 0].map(|shift| HEX[usize::from(group >> shift & 0xf)]);
+        // All four at once, without the leading ones; what is written too much is written over.
+        let text = (u32::from_be_bytes(all) << (32 - 8 * digits)).to_be_bytes();
+        self.octets[self.len..self.len + 4].copy_from_slice(&text);
+        self.len += digits as usize;
     }
 
     /// A MAC address with colons, without quotes.
@@ -238,6 +266,11 @@ mod tests {
 
     proptest! {
         #[test]
+        fn integers_read_as_std_writes_them(value in any::<u64>(), shift in 0_u32..64) {
+            prop_assert_eq!(text(|l| l.uint(value >> shift)), (value >> shift).to_string());
+        }
+
+        #[test]
         fn ipv6_reads_as_std_writes_it(groups in prop::array::uniform8(prop_oneof![2 => Just(0_u16), 1 => any::<u16>(), 1 => 0_u16..32])) {
             let address = Ipv6Addr::from(groups);
             prop_assert_eq!(text(|l| l.v6(address.octets())), address.to_string());
@@ -257,6 +290,11 @@ mod tests {
         assert_eq!(text(|l| l.mac([0, 0x1a, 0xff, 0x05, 0xb0, 0x0c])), "00:1a:ff:05:b0:0c");
         assert_eq!(text(|l| l.uint(u64::MAX)), u64::MAX.to_string());
         assert_eq!(text(|l| l.uint32(0)), "0");
+        for power in (0..20).map(|n| 10_u64.pow(n)) {
+            for value in [power - 1, power, power + 1, power.wrapping_mul(7)] {
+                assert_eq!(text(|l| l.uint(value)), value.to_string());
+            }
+        }
         let mut out = Vec::new();
         hex(&mut out, &[0, 0xab, 0x10]);
         assert_eq!(out, b"00ab10");

@@ -1,0 +1,294 @@
+//! What the path allocates in steady state, counted: nothing per record, nothing per datagram.
+//!
+//! A counting allocator stands in for the system's in this test binary alone. Counts are per thread, so that
+//! tests may run side by side. Everything is warmed up first: templates learned, vectors at their size.
+
+#![allow(unsafe_code, reason = "an allocator cannot be written without; it only counts and passes on")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use clarion_collector::decode::{
+    Datagram, DecodeSettings, Domain, DomainKey, ExporterState, LearnedBudget, Outcome, Selection, SequenceNote,
+    Session, decode, identify,
+};
+use clarion_collector::flow::{Exporter, FlowBatch, FlowRecord, Presence, Version};
+use clarion_collector::limits;
+use clarion_collector::metrics::{Metrics, Shape};
+use clarion_collector::queue::{FlowReceiver, QueueSettings, Received, channel};
+use clarion_collector::sink::encode::{Counters, EncodeSettings, Encoder, Fill, Format, Progress};
+use clarion_collector::tools::synthetic::{SyntheticExporter, SyntheticOptions};
+
+const NOW_NS: u64 = 1_700_000_000_000_000_000;
+
+thread_local! {
+    /// Calls of the allocator by this thread. Const and without a destructor: using it allocates nothing.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count() {
+    // A thread that is about to end has no counter any more, and nobody who asks.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: every call goes to `System` as it came, which keeps the contract; counting touches no memory of theirs.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise for `alloc` is the one that `System::alloc` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as in `alloc`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, octets: usize) -> *mut u8 {
+        count();
+        // SAFETY: `pointer` came from `System`, since all allocation goes there; the rest is the caller's promise.
+        unsafe { System.realloc(pointer, layout, octets) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as in `realloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Calls of the allocator while `work` runs on this thread.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = CALLS.get();
+    work();
+    CALLS.get() - before
+}
+
+#[test]
+fn the_allocator_counts_what_is_allocated() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1_u64)))), 1);
+    let grown = allocations(|| {
+        let mut octets: Vec<u8> = Vec::with_capacity(1);
+        (0..100).for_each(|n| octets.push(n));
+        std::hint::black_box(&octets);
+    });
+    assert!(grown > 3, "a vector that grows from 1 to 100 octets took {grown} calls");
+}
+
+fn domain(version: Version, selection: Selection) -> Domain {
+    let settings = DecodeSettings { selection, sampling_default: None, sampling_override: None, park_age_ns: 0 };
+    let budget = Arc::new(LearnedBudget {
+        parked_octets: AtomicU64::new(0),
+        parked_octets_max: limits::PARKED_OCTETS.default,
+        learned_octets: AtomicU64::new(0),
+        learned_octets_max: limits::LEARNED_OCTETS.default,
+    });
+    let exporter = Arc::new(Exporter::of_address(IpAddr::from([192, 0, 2, 1])));
+    let state = Arc::new(ExporterState::new(exporter, settings, budget));
+    Domain::new(DomainKey { session: Session::Any, version, observation_domain: 1 }, state, None)
+}
+
+fn decode_into(domain: &Domain, octets: &[u8], batch: &mut FlowBatch) -> Outcome {
+    let peer = SocketAddr::from(([192, 0, 2, 1], 2_055));
+    let header = identify(octets).expect("a known version");
+    decode(&Datagram { peer, receive_ns: NOW_NS, octets }, &header, domain, batch)
+}
+
+/// Decodes `teach`, one round of `datagrams` to warm up, then counts over many rounds; with the sequence
+/// numbers applied as a worker does it.
+fn assert_decodes_without_allocating(what: &str, domain: &Domain, teach: &[Vec<u8>], datagrams: &[Vec<u8>]) {
+    const ROUNDS: u32 = 50;
+    let mut batch = FlowBatch::with_capacity(4_096);
+    let mut notes: Vec<SequenceNote> = Vec::with_capacity(datagrams.len());
+    for octets in teach {
+        decode_into(domain, octets, &mut batch);
+    }
+    let mut records = 0;
+    let mut round = |records: &mut u32| {
+        batch.clear();
+        notes.clear();
+        for octets in datagrams {
+            let outcome = decode_into(domain, octets, &mut batch);
+            *records += outcome.records;
+            notes.extend(outcome.sequence);
+        }
+        domain.apply_sequence(&mut notes, 64);
+    };
+    round(&mut records);
+    assert!(records as usize >= 10 * datagrams.len(), "{what}: only {records} records to measure with");
+    let per_round = records;
+    let calls = allocations(|| (0..ROUNDS).for_each(|_| round(&mut records)));
+    assert_eq!(records, per_round * (ROUNDS + 1), "{what}: every round decodes the same");
+    assert_eq!(calls, 0, "{what}: {calls} allocations in {} datagrams", ROUNDS as usize * datagrams.len());
+}
+
+/// Datagrams of a synthetic exporter: (those with templates, those with data alone).
+fn synthetic(version: Version) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut exporter = SyntheticExporter::new(SyntheticOptions::new(version, 1));
+    let teach = exporter.next_datagram(NOW_NS, 20).octets.to_vec();
+    let data = (0..40).map(|_| exporter.next_datagram(NOW_NS, 20).octets.to_vec()).collect();
+    (vec![teach], data)
+}
+
+/// v9 with one template of 20 IPv4 fields in 64 octets, and datagrams of 22 records.
+fn twenty_fields() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let lengths = [4_u16, 4, 4, 4, 4, 4, 4, 4, 4, 2, 2, 1, 1, 1, 1, 4, 4, 1, 1, 10];
+    let ids = [8_u16, 12, 15, 10, 14, 2, 1, 22, 21, 7, 11, 6, 4, 5, 61, 16, 17, 9, 13, 210];
+    let message = |sequence: u32, set: u16, body: &[u8]| {
+        let mut octets = vec![0, 9, 0, 1];
+        for word in [3_600_000_u32, 1_700_000_000, sequence, 1] {
+            octets.extend(word.to_be_bytes());
+        }
+        octets.extend(set.to_be_bytes());
+        octets.extend(u16::try_from(body.len() + 4).expect("one datagram").to_be_bytes());
+        octets.extend(body);
+        octets
+    };
+    let mut template = vec![1, 0, 0, 20];
+    for (id, length) in ids.iter().zip(lengths) {
+        template.extend(id.to_be_bytes());
+        template.extend(length.to_be_bytes());
+    }
+    let data: Vec<u8> = (0..22 * 64_u32).map(|i| (i % 251) as u8).collect();
+    (vec![message(0, 0, &template)], (1..=40).map(|sequence| message(sequence, 256, &data)).collect())
+}
+
+#[test]
+fn decoding_allocates_nothing_per_datagram() {
+    for version in [Version::V5, Version::V9, Version::Ipfix] {
+        let (teach, data) = synthetic(version);
+        assert_decodes_without_allocating(version.label(), &domain(version, Selection::Core), &teach, &data);
+    }
+    let (teach, data) = twenty_fields();
+    assert_decodes_without_allocating("v9, 20 fields", &domain(Version::V9, Selection::Core), &teach, &data);
+    // Further elements go to the batch's arena, which keeps its memory as well.
+    for version in [Version::V9, Version::Ipfix] {
+        let (teach, data) = synthetic(version);
+        assert_decodes_without_allocating("all elements", &domain(version, Selection::All), &teach, &data);
+    }
+}
+
+fn flow(serial: u32) -> FlowRecord {
+    let mut record = FlowRecord::empty(Version::V9);
+    record.presence = Presence::SRC_V4.with(Presence::DST_V4).with(Presence::BYTES).with(Presence::PACKETS);
+    record.src[..4].copy_from_slice(&serial.to_be_bytes());
+    (record.bytes, record.packets, record.exporter) =
+        (u64::from(serial) * 977, u64::from(serial), serial as u16 / 25 % 4);
+    record
+}
+
+fn fill(batch: &mut FlowBatch, exporters: &[Arc<Exporter>], records: u32) {
+    batch.exporters.extend(exporters.iter().cloned());
+    batch.records.extend((0..records).map(flow));
+    batch.note_receive(NOW_NS);
+}
+
+fn four_exporters() -> Vec<Arc<Exporter>> {
+    (1..=4).map(|n| Arc::new(Exporter::of_address(IpAddr::from([192, 0, 2, n])))).collect()
+}
+
+fn encoding(format: Format) -> EncodeSettings {
+    EncodeSettings { format, extra_keys: true, counters: Counters::Raw }
+}
+
+fn take(receiver: &FlowReceiver) {
+    let Received::Batch(batch) = receiver.receive(Duration::ZERO) else { panic!("a batch was handed over") };
+    receiver.taken_over(batch.len() as u64);
+    receiver.recycle(batch);
+}
+
+#[test]
+fn handing_over_and_recycling_allocate_nothing() {
+    const RECORDS: u32 = 256;
+    let shape =
+        Shape { listeners: vec!["0".to_owned()], workers: 1, batchers: 1, sink: "test", instance: "test".to_owned() };
+    let metrics = Metrics::new(&shape);
+    let settings = QueueSettings {
+        queue_batches: 4,
+        flow_batch_records: RECORDS as usize,
+        batchers: 1,
+        batch_size: 1_000,
+        batch_interval: Duration::from_secs(5),
+        encode: encoding(Format::BackendJson),
+    };
+    let (sender, receiver) = channel(&settings, 1, metrics.queue());
+    let exporters = four_exporters();
+    let mut batch = sender.first_batch();
+    let mut round = || {
+        // Three wait at once, so that all batches of the pool take part.
+        for _ in 0..3 {
+            fill(&mut batch, &exporters, RECORDS);
+            sender.hand_over(&mut batch);
+        }
+        (0..3).for_each(|_| take(&receiver));
+    };
+    // Each batch of the pool, and the channel itself, has been used once.
+    (0..10).for_each(|_| round());
+    let calls = allocations(|| (0..200).for_each(|_| round()));
+    assert_eq!(calls, 0, "{calls} allocations in 600 hand-overs");
+
+    // A full queue drops and counts; that is no reason to allocate either.
+    let calls = allocations(|| {
+        for _ in 0..20 {
+            fill(&mut batch, &exporters, RECORDS);
+            sender.hand_over(&mut batch);
+        }
+    });
+    assert_eq!(calls, 0, "{calls} allocations in 20 hand-overs to a full queue");
+    let dropped: u64 = metrics.books.dropped.iter().map(clarion_collector::metrics::Tally::value).sum();
+    assert_eq!(dropped, 16 * u64::from(RECORDS));
+}
+
+#[test]
+fn encoding_allocates_a_handful_per_body_and_nothing_per_record() {
+    // The body, what counts its references, its ends, its runs, and the buffer of the next one.
+    const PER_BODY: u64 = 6;
+    const BODIES: u64 = 40;
+    let exporters = four_exporters();
+    for format in [Format::BackendJson, Format::Ndjson] {
+        for records in [100_u32, 1_000, 4_000] {
+            let mut batch = FlowBatch::with_capacity(records as usize);
+            fill(&mut batch, &exporters, records);
+            let mut encoder = Encoder::new(encoding(format), records as usize, limits::BODY_OCTETS_MAX);
+            let mut bodies = |count: u64| {
+                for _ in 0..count {
+                    assert_eq!(encoder.append(&batch, &mut Progress::default()), Fill::Full);
+                    let body = encoder.finish().expect("a body");
+                    assert_eq!(body.records, records);
+                }
+            };
+            bodies(3);
+            let calls = allocations(|| bodies(BODIES));
+            // The runs of exporters are collected into one vector: its length is known, so it never grows.
+            assert!(calls <= PER_BODY * BODIES, "{format:?}: {calls} allocations in {BODIES} bodies of {records}");
+        }
+    }
+}
+
+#[test]
+fn an_open_body_takes_records_without_allocating() {
+    const RECORDS: u32 = 500;
+    let mut batch = FlowBatch::with_capacity(RECORDS as usize);
+    fill(&mut batch, &four_exporters(), RECORDS);
+    let mut encoder = Encoder::new(encoding(Format::BackendJson), 2 * RECORDS as usize, limits::BODY_OCTETS_MAX);
+    // Two bodies of full size: the buffers have theirs.
+    for _ in 0..2 {
+        encoder.append(&batch, &mut Progress::default());
+        encoder.append(&batch, &mut Progress::default());
+        encoder.finish();
+    }
+    let calls = allocations(|| {
+        encoder.append(&batch, &mut Progress::default());
+        encoder.append(&batch, &mut Progress::default());
+    });
+    assert_eq!((calls, encoder.records()), (0, 2 * RECORDS as usize));
+}

@@ -17,6 +17,7 @@ use super::sampling::SamplingTables;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
 use super::template::TemplateKind;
 use crate::flow::{Exporter, SamplingSource, Version};
+use crate::limits::OPTIONS_ENTRIES_PER_TABLE_MAX;
 
 /// Which datagrams share templates (protocol.md DEC-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,6 +96,8 @@ pub struct ExporterState {
     pub(super) parked_octets: AtomicU64,
     pub(super) template_octets: AtomicU64,
     pub(super) options: RwLock<OptionsTables>,
+    /// What `options` takes of the budget.
+    options_octets: AtomicU64,
     /// Grows with each change of `options`: views made before are stale.
     pub(super) generation: AtomicU32,
 }
@@ -119,6 +122,7 @@ impl ExporterState {
             parked_octets: AtomicU64::new(0),
             template_octets: AtomicU64::new(0),
             options: RwLock::default(),
+            options_octets: AtomicU64::new(0),
             generation: AtomicU32::new(0),
         }
     }
@@ -126,31 +130,66 @@ impl ExporterState {
     /// Entries of the exporter's options tables.
     #[must_use]
     pub fn options_entries(&self) -> usize {
-        let tables = self.options.read().unwrap_or_else(PoisonError::into_inner);
-        tables.sampling.len() + tables.system_init.len()
+        self.options.read().unwrap_or_else(PoisonError::into_inner).entries()
     }
 
-    /// Applies what an options record of `domain` said.
+    /// Applies what an options record of `domain` said. An entry that the process has no octets left for
+    /// is not learned; one that is known changes in place.
     pub(super) fn learn(&self, domain: u32, fact: &OptionsFact) {
         if fact.rate.is_none() && fact.system_init_ms.is_none() {
             return;
         }
         let mut tables = self.options.write().unwrap_or_else(PoisonError::into_inner);
+        let before = tables.entries();
+        let may_grow = self.reserve_entries();
         let mut changed = false;
-        if let Some(rate) = fact.rate {
+        if let Some(rate) = fact.rate
+            && (may_grow || tables.sampling.knows(domain, fact.scope))
+        {
             changed |= tables.sampling.learn(domain, fact.scope, rate);
         }
         if let Some(init) = fact.system_init_ms
-            && (tables.system_init.len() < crate::limits::OPTIONS_ENTRIES_PER_TABLE_MAX
-                || tables.system_init.contains_key(&domain))
+            && (tables.system_init.contains_key(&domain)
+                || may_grow && tables.system_init.len() < OPTIONS_ENTRIES_PER_TABLE_MAX)
         {
             changed |= tables.system_init.insert(domain, init) != Some(init);
         }
+        let grown = (tables.entries() - before) as u64 * OPTIONS_ENTRY_OCTETS;
+        drop(tables);
+        if may_grow {
+            self.budget.learned_octets.fetch_sub(ENTRIES_PER_RECORD_OCTETS - grown, Ordering::AcqRel);
+        }
+        self.options_octets.fetch_add(grown, Ordering::AcqRel);
         if changed {
             self.generation.fetch_add(1, Ordering::Release);
         }
     }
+
+    /// Reserves what one options record can add at most; the caller gives back what it did not use.
+    fn reserve_entries(&self) -> bool {
+        let budget = &self.budget;
+        LearnedBudget::reserve(&budget.learned_octets, ENTRIES_PER_RECORD_OCTETS, budget.learned_octets_max)
+    }
 }
+
+impl Drop for ExporterState {
+    /// The exporter is forgotten: its options tables go. Templates go with their domains.
+    fn drop(&mut self) {
+        self.budget.learned_octets.fetch_sub(*self.options_octets.get_mut(), Ordering::AcqRel);
+    }
+}
+
+impl OptionsTables {
+    fn entries(&self) -> usize {
+        self.sampling.len() + self.system_init.len()
+    }
+}
+
+/// An entry of an options table: key and value of at most 24 octets, in a map that is half empty.
+const OPTIONS_ENTRY_OCTETS: u64 = 48;
+
+/// A record adds at most a scoped entry, the domain it stands in, and a boot time.
+const ENTRIES_PER_RECORD_OCTETS: u64 = 3 * OPTIONS_ENTRY_OCTETS;
 
 /// Names a domain inside its exporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

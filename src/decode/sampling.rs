@@ -115,6 +115,16 @@ impl SamplingTables {
         }
     }
 
+    /// True if there is an entry that `learn` would only change.
+    pub(super) fn knows(&self, domain: u32, scope: SamplingScope) -> bool {
+        match scope {
+            SamplingScope::Sampler(id) => self.samplers.contains_key(&(domain, id)),
+            SamplingScope::Interface(index) => self.interfaces.contains_key(&(domain, index)),
+            SamplingScope::Template(id) => self.templates.contains_key(&(domain, id)),
+            SamplingScope::Domain => self.domains.contains_key(&domain),
+        }
+    }
+
     /// Steps 5 and 6: the rate of a domain as a whole.
     pub(super) fn of_domain(&self, domain: u32) -> Option<(u32, SamplingSource)> {
         if let Some(rate) = self.domains.get(&domain).and_then(DomainRates::rate) {

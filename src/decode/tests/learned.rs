@@ -171,3 +171,29 @@ fn sets_survive_in_order_when_two_workers_race_with_the_template() {
         assert_eq!(data.sets_decoded + layout.sets_decoded, 12);
     }
 }
+
+#[test]
+fn a_10_options_entries_are_within_the_budget_of_learned_state() {
+    let mut bench = Bench::with_learned_octets(64 * 1_024);
+    let budget = Arc::clone(&bench.state.budget);
+    let domain = bench.domain(Version::V9, 1);
+    // Scope Interface, samplingInterval: 4 + 4 octets a record.
+    bench.decode(&domain, &v9(1, 1, &[set(1, &words(&[257, 4, 4, 2, 4, 34, 4]))]));
+    let record = |index: u32, rate: u32| [index.to_be_bytes(), rate.to_be_bytes()].concat();
+    for first in (0..20_000).step_by(100) {
+        let body: Vec<u8> = (first..first + 100).flat_map(|index| record(index, 10)).collect();
+        bench.decode(&domain, &v9(1, 2, &[set(257, &body)]));
+    }
+    let used = || budget.learned_octets.load(Ordering::Relaxed);
+    assert!(used() <= 64 * 1_024, "{}", used());
+    let entries = bench.state.options_entries();
+    assert!((1_000..1_500).contains(&entries), "{entries}");
+    // What is known still changes.
+    bench.decode(&domain, &v9(1, 3, &[set(257, &record(0, 77))]));
+    let tables = bench.state.options.read().unwrap();
+    assert_eq!(tables.sampling.of_record(1, None, Some(0), 1), Some((77, SamplingSource::Interface)));
+    drop(tables);
+    domain.retire();
+    drop((domain, bench));
+    assert_eq!(used(), 0, "a forgotten exporter gives everything back");
+}

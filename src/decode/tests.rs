@@ -620,3 +620,4 @@ fn all_elements_are_kept_when_asked_for() {
 
 mod learned;
 mod random;
+mod rules;

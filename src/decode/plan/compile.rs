@@ -27,6 +27,9 @@ pub(super) fn data(template: &Template, all: bool) -> DataPlan {
         // Nothing of it is in the record (N9-10); a thousand of them would cost each octet a thousand
         // steps in a record of variable length (G-03).
         if length == 0 {
+            if all {
+                keep.push(Keep { element: specifier.element, length, offset, field: 0 });
+            }
             continue;
         }
         // Field counts and record lengths are bounded by `template::sound`.

@@ -189,7 +189,8 @@ impl DataPlan {
             }
             self.finish(&mut record, &scratch, context, &mut ran);
             for keep in &self.keep {
-                let (at, length) = positions[usize::from(keep.field)];
+                // An empty field has no position of its own.
+                let (at, length) = if keep.length == 0 { (0, 0) } else { positions[usize::from(keep.field)] };
                 if let Some(value) = octets.get(at as usize..at as usize + usize::from(length)) {
                     keep_value(batch, batch.records.len(), keep.element, value);
                 }

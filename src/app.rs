@@ -92,6 +92,15 @@ impl App {
         quiet_decoder_panics();
         let (instance, source) = instance::resolve(&settings);
         tracing::info!(instance, source, version = env!("CARGO_PKG_VERSION"), "clarion-collector starts");
+        if let (None, Some(data_dir)) = (&settings.instance, &settings.data_dir)
+            && !instance::is_kept(data_dir, &instance)
+        {
+            tracing::warn!(
+                data_dir = %data_dir.display(),
+                source,
+                "the data directory cannot keep the instance name, the next start will have another: the source says why"
+            );
+        }
         settings.sink.instance.clone_from(&instance);
         share_interval(&mut settings);
         let metrics = Metrics::new(&shape(&settings, &instance));

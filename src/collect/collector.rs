@@ -12,7 +12,7 @@ use super::cores::Placement;
 use super::exporters::ExporterTable;
 use super::notices::Notices;
 use super::pipeline::{Pipeline, PipelineParts};
-use super::socket::{CollectError, Group, LeavingSocket, ObtainedBuffer};
+use super::socket::{CollectError, Group, LeavingSocket};
 use super::worker::{Orders, Worker, WorkerParts};
 use super::{CollectSettings, HandOver, steer};
 use crate::clock::Clock;
@@ -70,12 +70,6 @@ impl Collector {
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.groups.iter().map(|g| (g.name.clone(), g.address)).collect()
-    }
-
-    /// Receive buffer of each listener's sockets.
-    #[must_use]
-    pub fn obtained(&self) -> Vec<(String, ObtainedBuffer)> {
-        self.groups.iter().map(|g| (g.name.clone(), g.buffer)).collect()
     }
 
     /// The table of exporters, for status and maintenance.

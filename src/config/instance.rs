@@ -33,6 +33,13 @@ pub fn resolve(settings: &Settings) -> (String, String) {
     }
 }
 
+/// True if the next start will find `instance` in `data_dir`.
+#[must_use]
+pub fn is_kept(data_dir: &Path, instance: &str) -> bool {
+    let kept = std::fs::read_to_string(data_dir.join("state/instance"));
+    kept.is_ok_and(|kept| kept.trim() == instance)
+}
+
 /// The name of this run: the same each time it is asked for, so that log lines and metrics agree.
 fn of_run() -> String {
     static NAME: OnceLock<String> = OnceLock::new();
@@ -92,6 +99,7 @@ mod tests {
         let (first, source) = resolve(&settings(Some(dir.path())));
         assert!(source.starts_with("file "), "{source}");
         assert_eq!(resolve(&settings(Some(dir.path()))).0, first);
+        assert!(is_kept(dir.path(), &first) && !is_kept(dir.path(), "another"));
         std::fs::write(dir.path().join("state/instance"), "nonsense").expect("the file can be written");
         let (third, _) = resolve(&settings(Some(dir.path())));
         assert_ne!(third, first);

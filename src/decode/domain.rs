@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::learn::Learned;
 use super::options::OptionsFact;
-use super::plan::{DecodePlan, PlanKind};
+use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
 use super::template::TemplateKind;
@@ -422,17 +422,11 @@ impl Domain {
         });
         let template = super::template::Template { id, kind: TemplateKind::Data, fields: fields.collect() };
         let mut plan = DecodePlan::compile(template, self.key.version, false, 0);
-        if let PlanKind::Data(data) = &mut plan.kind {
+        if let crate::decode::plan::PlanKind::Data(data) = &mut plan.kind {
             data.record_octets = 0;
         }
         let mut table = (**self.plans.load()).clone();
         table.insert(id, Arc::new(plan));
         self.plans.store(Arc::new(table));
-    }
-
-    /// True if a data template of this domain is known.
-    #[must_use]
-    pub fn has_data_templates(&self) -> bool {
-        self.plans.load().values().any(|p| matches!(p.kind, PlanKind::Data(_)))
     }
 }

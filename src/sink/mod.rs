@@ -13,8 +13,6 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use encode::EncodedBatch;
-
 pub use dispatch::{Sink, start};
 
 /// Where finished batches go.
@@ -97,9 +95,6 @@ pub struct ExporterRun {
     /// How many records in a row.
     pub records: u32,
 }
-
-/// A batch that delivery could not take, and why.
-pub type Offer = Result<(), EncodedBatch>;
 
 /// Why delivery cannot start.
 #[derive(Debug, thiserror::Error)]

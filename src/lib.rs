@@ -23,7 +23,9 @@ pub mod limits;
 pub mod collect;
 pub mod decode;
 pub mod queue;
+pub mod secret;
 pub mod sink;
+pub mod tls;
 
 pub mod app;
 pub mod cli;

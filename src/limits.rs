@@ -198,6 +198,9 @@ pub const BACKEND_KEYS_MAX: usize = 1 << 20;
 
 // ---- web ---------------------------------------------------------------------------------------
 
+/// Requests a second that the HTTP side answers: a page of live figures asks twice a second, a scraper each 15 s,
+/// so a hundred onlookers fit, while one that asks in a loop takes no more than a tenth of a core.
+pub const HTTP_REQUEST_RATE: Range = range(200, 1, 100_000);
 /// Connections to the HTTP side at once.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 /// Request head.

@@ -113,7 +113,7 @@ fn the_python_collectors_environment_works_as_it_stands() {
 fn all_errors_are_told_at_once_with_place_value_range_and_what_to_do() {
     let file =
         "[batch]\nsize = 0\ninterval = \"5 parsecs\"\nsise = 1\n[receive]\nsteering = \"source\"\nworkers = true\n";
-    let flags = Overrides::default().with("backend.url", "https://user:secret@b");
+    let flags = Overrides::default().with("backend.url", "ftp://user:secret@b");
     let mut errors = with_file(file, &[("LOG_LEVEL", "inof")], flags).expect_err("wrong");
     errors.sort();
     assert_eq!(
@@ -128,8 +128,7 @@ fn all_errors_are_told_at_once_with_place_value_range_and_what_to_do() {
             "FILE, line 7: [receive] workers = true is no whole number: write one from 1 to 256",
             "environment CLARION_COLLECTOR_LOG_LEVEL = \"inof\" is no log level (is info meant?): write one of trace, debug, \
              info, warn, error, off, or directives such as \"info,clarion_collector::sink=debug\"",
-            "flag --backend-url = \"https://***@b\" needs TLS, which this build does not have yet: use http:// or a TLS \
-             terminating proxy beside the collector",
+            "flag --backend-url = \"ftp://***@b\" has an unknown scheme: write http:// or https://host[:port][/path]",
         ]
     );
 }
@@ -304,7 +303,7 @@ fn stdout_needs_no_backend() {
 fn another(key: &config::Key) -> String {
     match (key.kind, key.preset) {
         (Kind::Url, _) => "http://elsewhere:1".into(),
-        (Kind::Text | Kind::Path, _) => "/another".into(),
+        (Kind::Text | Kind::Path | Kind::File | Kind::Secret, _) => "/another".into(),
         (Kind::Host, _) => "127.0.0.9".into(),
         (Kind::Port | Kind::Ports, _) => "12345".into(),
         (Kind::Flag, Preset::Text("true")) => "false".into(),
@@ -326,6 +325,22 @@ fn every_key_changes_the_settings() {
         let mut flags = Overrides::default().with(&id, &another(key));
         if id == "receive.steering" {
             flags = flags.with("receive.exclusive", "true");
+        }
+        // What only works together.
+        for (one, other) in [
+            ("backend.tls_cert_file", "backend.tls_key_file"),
+            ("backend.tls_key_file", "backend.tls_cert_file"),
+            ("http.tls_cert_file", "http.tls_key_file"),
+            ("http.tls_key_file", "http.tls_cert_file"),
+            ("backend.password", "backend.username"),
+            ("backend.password_file", "backend.username"),
+        ] {
+            if id == one {
+                flags = flags.with(other, "/other");
+            }
+        }
+        if id == "backend.proxy" {
+            flags = Overrides::default().with(&id, "http://proxy.example:3128");
         }
         // auto and text look the same by now.
         if id == "log.format" {

@@ -14,7 +14,7 @@ use clarion_collector::clock::Clock;
 use clarion_collector::metrics::{Metrics, REQUEST_CODES, RecordDrop, Shape, SinkMetrics};
 use clarion_collector::queue::Outlet;
 use clarion_collector::sink::encode::{EncodedBatch, Format};
-use clarion_collector::sink::{BackendUrl, ExporterRun, Output, Sink, SinkReport, SinkSettings};
+use clarion_collector::sink::{Access, BackendUrl, ExporterRun, Output, Sink, SinkReport, SinkSettings};
 use clarion_collector::tools::backend::{Backend, BackendOptions, Misbehaviour};
 use uuid::Uuid;
 
@@ -69,6 +69,7 @@ fn settings(backend: SocketAddr) -> SinkSettings {
     SinkSettings {
         output: Output::Backend,
         backend: BackendUrl {
+            tls: false,
             host: backend.ip().to_string(),
             port: backend.port(),
             path: "/base/api/netflow/netflow".to_owned(),
@@ -81,6 +82,7 @@ fn settings(backend: SocketAddr) -> SinkSettings {
         connect_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         connection_max_age: Duration::from_secs(300),
+        access: Access::default(),
         retry_attempts: 3,
         backoff: Duration::from_millis(5),
         backoff_max: Duration::from_millis(50),

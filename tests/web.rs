@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use clarion_collector::clock::{Clock, ManualClock};
 use clarion_collector::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_OCTETS_MAX, SNAPSHOT_AGE_MS};
 use clarion_collector::metrics::{Metrics, RecordDrop, Shape};
-use clarion_collector::web::{self, ExporterRow, Health, Liveness, Readiness, Sources, WebServer, WebSettings};
+use clarion_collector::web::{
+    self, ExporterRow, Health, Liveness, Readiness, Sources, WebAccess, WebServer, WebSettings,
+};
 
 const PROMETHEUS_ACCEPT: &str =
     "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -107,7 +109,7 @@ fn start() -> Fixture {
             }
         }),
     };
-    let settings = WebSettings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 0..=0 };
+    let settings = WebSettings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 0..=0, access: WebAccess::default() };
     let server = web::start(settings, sources, clock).unwrap();
     Fixture { server, metrics, hand, ready, stale, pictures }
 }

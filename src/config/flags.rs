@@ -108,6 +108,8 @@ fn value_name(kind: &Kind) -> &'static str {
     match kind {
         Kind::Text => "TEXT",
         Kind::Path => "DIR",
+        Kind::File => "FILE",
+        Kind::Secret => "SECRET",
         Kind::Url => "URL",
         Kind::Host => "ADDR",
         Kind::Port | Kind::Ports => "PORT",

@@ -19,6 +19,10 @@ pub enum Kind {
     Text,
     /// A directory; empty means "not set".
     Path,
+    /// A file; empty means "not set".
+    File,
+    /// A secret itself: never shown, neither in errors nor in reports; empty means "not set".
+    Secret,
     /// Base URL of the backend.
     Url,
     /// IP address to bind.
@@ -114,7 +118,7 @@ impl Key {
     }
 }
 
-use Kind::{Choice, Count, Duration, Flag, Host, Level, Octets, Path, Port, Ports, Text, Url};
+use Kind::{Choice, Count, Duration, File, Flag, Host, Level, Octets, Path, Port, Ports, Secret, Text, Url};
 use Preset::{Computed, OfRange};
 
 const MS: u64 = 1;
@@ -185,6 +189,34 @@ pub const KEYS: &[Key] = &[
         "Idle time after which a connection is closed"),
     key("backend", "connection_max_age", Duration(limits::CONNECTION_AGE_MS, MS), OfRange,
         "Oldest a connection gets, so that load moves to new backend replicas"),
+    key("backend", "http_version", Choice(&["auto", "1.1", "2"]), Preset::Text("auto"),
+        "HTTP to speak: auto lets a TLS backend choose and is 1.1 without TLS; 2 without TLS means prior knowledge"),
+    key("backend", "compression", Choice(&["none", "gzip", "zstd"]), Preset::Text("none"),
+        "Content-Encoding of bodies; the backend must understand it"),
+    key("backend", "proxy", Text, Preset::Text("auto"),
+        "Proxy to the backend: auto takes HTTPS_PROXY (https), http_proxy (http) and NO_PROXY from the environment; off; or http://[user:password@]host:port"),
+    key("backend", "tls_ca_file", File, Preset::Text(""),
+        "PEM file with the certification authorities to trust; empty trusts the public ones that are built in"),
+    key("backend", "tls_cert_file", File, Preset::Text(""),
+        "PEM file with the client certificate and its chain, for a backend that asks for one"),
+    key("backend", "tls_key_file", File, Preset::Text(""),
+        "PEM file with the client certificate's private key"),
+    key("backend", "tls_min_version", Choice(&["1.2", "1.3"]), Preset::Text("1.2"),
+        "Oldest TLS version that is spoken"),
+    key("backend", "token", Secret, Preset::Text(""),
+        "Sent as Authorization: Bearer; better in a file or variable than on a command line, which others can read"),
+    key("backend", "token_file", File, Preset::Text(""),
+        "File with the token; read again when it changes"),
+    key("backend", "username", Text, Preset::Text(""),
+        "User of basic authentication"),
+    key("backend", "password", Secret, Preset::Text(""),
+        "Password of basic authentication"),
+    key("backend", "password_file", File, Preset::Text(""),
+        "File with the password; read again when it changes"),
+    key("backend", "headers", Secret, Preset::Text(""),
+        "Further headers of requests, one \"Name: value\" a line"),
+    key("backend", "headers_file", File, Preset::Text(""),
+        "File with further headers, one \"Name: value\" a line; read again when it changes"),
     key("backend", "threads", Count(limits::DELIVERY_THREADS), OfRange,
         "Threads of the delivery side"),
     key("retry", "attempts", Count(limits::RETRY_ATTEMPTS), OfRange,
@@ -197,6 +229,18 @@ pub const KEYS: &[Key] = &[
         "Address of health, readiness, metrics and status"),
     key("http", "port", Ports, Preset::Text("8081"),
         "Port of health, readiness, metrics and status; of a range such as 9100-9199 the first free one"),
+    key("http", "tls_cert_file", File, Preset::Text(""),
+        "PEM file with the certificate and its chain; with it the HTTP side speaks TLS only"),
+    key("http", "tls_key_file", File, Preset::Text(""),
+        "PEM file with the certificate's private key"),
+    key("http", "token", Secret, Preset::Text(""),
+        "Token that the page and /api/v1 ask for (Authorization: Bearer); empty leaves them open"),
+    key("http", "token_file", File, Preset::Text(""),
+        "File with that token; read again when it changes"),
+    key("http", "metrics_open", Flag, Preset::Text("true"),
+        "/metrics, /metrics/prometheus and /metrics/exporters need no token: whoever reaches the port can read counters and exporters' addresses"),
+    key("http", "request_rate", Count(limits::HTTP_REQUEST_RATE), OfRange,
+        "Requests a second that are answered, of all peers together; health is always answered"),
     key("log", "level", Level, Preset::Text("info"),
         "trace, debug, info, warn, error or off; also per module: info,clarion_collector::sink=debug"),
     key("log", "format", Choice(&["auto", "text", "json"]), Preset::Text("auto"),

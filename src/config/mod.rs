@@ -8,6 +8,7 @@
 //! [`load`] is a function of its arguments and of the file it is told to read; all errors are told at
 //! once. Nothing is logged here: notes are handed back for when logging has started.
 
+mod access;
 mod document;
 mod environment;
 mod error;

@@ -9,11 +9,12 @@ use super::url::BaseUrl;
 use super::value::{Value, render};
 use super::values::Values;
 use super::written::Origin;
-use super::{LogFormat, LogSettings, Machine, Note, Settings, lists};
+use super::{LogFormat, LogSettings, Machine, Note, Settings, access, lists};
 use crate::collect::{CollectSettings, ListenerSettings, Pin, Steering};
 use crate::decode::{DecodeSettings, Selection};
 use crate::limits;
 use crate::queue::QueueSettings;
+use crate::secret::Secret;
 use crate::sink::encode::{Counters, EncodeSettings, Format};
 use crate::sink::{BackendUrl, Output, SinkSettings};
 use crate::web::WebSettings;
@@ -33,7 +34,8 @@ pub(super) fn settings(
     let listeners = listeners(values, file, faults, notes);
     let rules = lists::rules(&file.exporters, &listeners, faults);
     let output = if values.text("output.kind") == "stdout" { Output::Stdout } else { Output::Backend };
-    let backend = backend(values, &output, faults, notes);
+    let (backend, url_credentials) = backend(values, faults);
+    let access = access::egress(values, &backend, url_credentials.as_ref(), faults, notes);
     let workers = values.count("receive.workers").unwrap_or(machine.cores.clamp(1, limits::WORKERS_MAX as usize));
     let interval = values.duration("batch.interval");
     let steering = match values.text("receive.steering") {
@@ -127,8 +129,13 @@ pub(super) fn settings(
             backoff,
             backoff_max,
             threads: values.number("backend.threads"),
+            access,
         },
-        web: WebSettings { bind: values.host("http.bind_host"), ports: values.ports("http.port") },
+        web: WebSettings {
+            bind: values.host("http.bind_host"),
+            ports: values.ports("http.port"),
+            access: access::ingress(values, faults),
+        },
         log: LogSettings {
             level: values.text("log.level").to_owned(),
             format: match values.text("log.format") {
@@ -207,7 +214,8 @@ fn listeners(values: &Values, file: &Content, faults: &mut Faults, notes: &mut V
     listeners
 }
 
-fn backend(values: &Values, output: &Output, faults: &mut Faults, notes: &mut Vec<Note>) -> BackendUrl {
+/// Where flows go, and the `user:password` of its URL.
+fn backend(values: &Values, faults: &mut Faults) -> (BackendUrl, Option<Secret>) {
     let endpoint = values.text("backend.endpoint");
     if !endpoint.chars().all(|c| c.is_ascii_graphic()) || endpoint.contains(['?', '#', '"']) {
         faults.add(format!(
@@ -218,14 +226,10 @@ fn backend(values: &Values, output: &Output, faults: &mut Faults, notes: &mut Ve
     // What is in `values` has been parsed once already, so this cannot fail.
     let base = BaseUrl::parse(values.text("backend.url")).or_else(|_| BaseUrl::parse("http://127.0.0.1:8000"));
     let Ok(base) = base else {
-        return BackendUrl { host: String::new(), port: 0, path: String::new(), display: String::new() };
+        let (host, path, display) = (String::new(), String::new(), String::new());
+        return (BackendUrl { tls: false, host, port: 0, path, display }, None);
     };
-    if base.has_credentials() && *output == Output::Backend {
-        notes.push(Note::warning(
-            "[backend] url holds credentials, which this build does not send yet: let a proxy beside the collector add them",
-        ));
-    }
-    base.with_endpoint(endpoint)
+    (base.with_endpoint(endpoint), base.credentials().cloned())
 }
 
 /// The instance's name, if one was given. It stands in a request's head, so it has to be ASCII.

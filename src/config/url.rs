@@ -1,17 +1,19 @@
 //! The backend's base URL: checked, taken apart, and shown without credentials.
 //!
-//! Only `http` for now: anything else is refused with what to do instead.
+//! `http` and `https`; anything else is refused with what to do instead.
 
+use crate::secret::Secret;
 use crate::sink::BackendUrl;
 
 /// A base URL in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {
+    tls: bool,
     host: String,
     port: u16,
     /// Without a slash at its end; empty or beginning with one.
     path: String,
-    credentials: bool,
+    credentials: Option<Secret>,
 }
 
 impl BaseUrl {
@@ -21,17 +23,13 @@ impl BaseUrl {
     /// What is wrong with it and what to do; never the credentials in it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err("is no URL: write http://host[:port][/path]".to_owned());
+            return Err("is no URL: write http:// or https://host[:port][/path]".to_owned());
         };
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => {
-                return Err("needs TLS, which this build does not have yet: use http:// or a TLS terminating proxy \
-                            beside the collector"
-                    .to_owned());
-            }
-            _ => return Err("has an unknown scheme: write http://host[:port][/path]".to_owned()),
-        }
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return Err("has an unknown scheme: write http:// or https://host[:port][/path]".to_owned()),
+        };
         if rest.contains(['?', '#']) {
             return Err("has a query or fragment, which a base URL cannot have: remove it".to_owned());
         }
@@ -44,29 +42,32 @@ impl BaseUrl {
             );
         }
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let (credentials, host_port) =
-            authority.rsplit_once('@').map_or((false, authority), |(_, host_port)| (true, host_port));
-        let (host, port) = split_port(host_port)?;
-        Ok(Self { host, port, path: path.trim_end_matches('/').to_owned(), credentials })
+        let (credentials, host_port) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(user, host_port)| (Some(Secret::new(user)), host_port));
+        let (host, port) = split_port(host_port, if tls { 443 } else { 80 })?;
+        Ok(Self { tls, host, port, path: path.trim_end_matches('/').to_owned(), credentials })
     }
 
-    /// True if the URL had `user:password@`.
+    /// `user:password` of the URL, as they stand in it.
     #[must_use]
-    pub fn has_credentials(&self) -> bool {
-        self.credentials
+    pub fn credentials(&self) -> Option<&Secret> {
+        self.credentials.as_ref()
     }
 
     /// The target of requests: base path and `endpoint`.
     #[must_use]
     pub fn with_endpoint(&self, endpoint: &str) -> BackendUrl {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let port = if self.port == 80 { String::new() } else { format!(":{}", self.port) };
+        let (scheme, usual) = if self.tls { ("https", 443) } else { ("http", 80) };
+        let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
         let mut path = format!("{}/{}", self.path, endpoint.trim_start_matches('/'));
         if endpoint.is_empty() && path.len() > 1 {
             path.pop();
         }
         BackendUrl {
-            display: format!("http://{host}{port}{}", self.path),
+            tls: self.tls,
+            display: format!("{scheme}://{host}{port}{}", self.path),
             host: self.host.clone(),
             port: self.port,
             path,
@@ -74,7 +75,7 @@ impl BaseUrl {
     }
 }
 
-fn split_port(text: &str) -> Result<(String, u16), String> {
+fn split_port(text: &str, usual: u16) -> Result<(String, u16), String> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let Some((host, behind)) = rest.split_once(']') else {
             return Err("has an opening bracket without a closing one: write http://[address]:port".to_owned());
@@ -95,7 +96,7 @@ fn split_port(text: &str) -> Result<(String, u16), String> {
         return Err("has no host: write http://host[:port][/path]".to_owned());
     }
     let port = match port {
-        None => 80,
+        None => usual,
         Some(port) => match port.parse() {
             Ok(port) if port > 0 => port,
             _ => {
@@ -145,6 +146,7 @@ mod tests {
         assert_eq!(
             target("http://backend:8000/base/"),
             BackendUrl {
+                tls: false,
                 host: "backend".into(),
                 port: 8_000,
                 path: "/base/api/netflow/netflow".into(),
@@ -153,6 +155,9 @@ mod tests {
         );
         assert_eq!(target("HTTP://backend").port, 80);
         assert_eq!(target("http://backend").display, "http://backend");
+        let secure = target("https://backend/x");
+        assert_eq!((secure.tls, secure.port, secure.display.as_str()), (true, 443, "https://backend/x"));
+        assert_eq!(target("https://backend:80").display, "https://backend:80");
         assert_eq!(BaseUrl::parse("http://h/x").unwrap().with_endpoint("").path, "/x");
         assert_eq!(BaseUrl::parse("http://h").unwrap().with_endpoint("").path, "/");
     }
@@ -184,13 +189,12 @@ mod tests {
             let error = BaseUrl::parse(wrong).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
         }
-        assert!(BaseUrl::parse("https://h").unwrap_err().contains("use http:// or a TLS terminating proxy"));
     }
 
     #[test]
     fn credentials_are_never_shown() {
         let url = BaseUrl::parse("http://user:pa@ss@backend/x").unwrap();
-        assert!(url.has_credentials());
+        assert_eq!(url.credentials().map(Secret::expose), Some("user:pa@ss"));
         assert_eq!(url.with_endpoint("/e").display, "http://backend/x");
         assert_eq!(mask("http://user:pa@ss@backend/x"), "http://***@backend/x");
         assert_eq!(mask("http://user:pa/ss@backend"), "http://***@backend");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::keys::{Key, Kind, Preset, nearest};
 use super::url::BaseUrl;
 use crate::limits::Range;
+use crate::secret::Secret;
 
 /// A checked value.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,8 @@ pub enum Value {
     Auto,
     /// Text, a word of a choice, a path, a URL or a level.
     Text(String),
+    /// A secret.
+    Secret(Secret),
     /// An address.
     Host(IpAddr),
     /// A port.
@@ -36,6 +39,8 @@ pub enum Value {
 
 /// Longest text that a key takes: enough for a URL or a path.
 const TEXT_OCTETS_MAX: usize = 1_024;
+/// Longest secret: long tokens have some thousand octets.
+const SECRET_OCTETS_MAX: usize = 16_384;
 
 /// Reads what an operator wrote for `key`.
 ///
@@ -47,7 +52,8 @@ pub fn parse(key: &Key, text: &str) -> Result<Value, String> {
         return Ok(Value::Auto);
     }
     match key.kind {
-        Kind::Text | Kind::Path => plain_text(text).map(Value::Text),
+        Kind::Text | Kind::Path | Kind::File => plain_text(text).map(Value::Text),
+        Kind::Secret => secret(text).map(|text| Value::Secret(Secret::new(text))),
         Kind::Url => BaseUrl::parse(text).map(|_| Value::Text(text.to_owned())),
         Kind::Host => host(text).map(Value::Host),
         Kind::Port => port(text).map(Value::Port),
@@ -70,6 +76,8 @@ pub fn render(value: &Value) -> String {
     match value {
         Value::Auto => "auto".to_owned(),
         Value::Text(text) => text.clone(),
+        Value::Secret(secret) if secret.is_empty() => String::new(),
+        Value::Secret(_) => "***".to_owned(),
         Value::Host(host) => host.to_string(),
         Value::Port(port) => port.to_string(),
         Value::Ports(ports) if ports.start() == ports.end() => ports.start().to_string(),
@@ -102,7 +110,9 @@ pub fn range_text(kind: &Kind) -> String {
     match kind {
         Kind::Text => format!("text, at most {TEXT_OCTETS_MAX} octets"),
         Kind::Path => "a directory".to_owned(),
-        Kind::Url => "http://host[:port][/path]".to_owned(),
+        Kind::File => "a file".to_owned(),
+        Kind::Secret => format!("text, at most {SECRET_OCTETS_MAX} octets"),
+        Kind::Url => "http:// or https://host[:port][/path]".to_owned(),
         Kind::Host => "an IP address".to_owned(),
         Kind::Port => "0 to 65535; 0 takes a free port".to_owned(),
         Kind::Ports => "0 to 65535, or a range; 0 takes a free port".to_owned(),
@@ -150,6 +160,17 @@ pub(super) fn plain_text(text: &str) -> Result<String, String> {
         return Err(format!("is {} octets long; at most {TEXT_OCTETS_MAX} are taken: shorten it", text.len()));
     }
     if text.chars().any(char::is_control) {
+        return Err("holds a control character: remove it".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A secret as it was written; lines are kept, because headers come in lines.
+fn secret(text: &str) -> Result<String, String> {
+    if text.len() > SECRET_OCTETS_MAX {
+        return Err(format!("is {} octets long; at most {SECRET_OCTETS_MAX} are taken: shorten it", text.len()));
+    }
+    if text.chars().any(|c| c.is_control() && c != '\n') {
         return Err("holds a control character: remove it".to_owned());
     }
     Ok(text.to_owned())

@@ -9,6 +9,7 @@ use super::error::Faults;
 use super::keys::{KEYS, Kind, Preset, position};
 use super::value::{Value, parse, preset_text, render};
 use super::written::{Origin, Written};
+use crate::secret::Secret;
 
 /// One value a key, in the order of `KEYS`.
 #[derive(Debug)]
@@ -37,8 +38,17 @@ impl Values {
         let mut wrong = vec![false; KEYS.len()];
         for one in written {
             let key = &KEYS[one.key];
-            let textual =
-                matches!(key.kind, Kind::Text | Kind::Path | Kind::Url | Kind::Host | Kind::Choice(_) | Kind::Level);
+            let textual = matches!(
+                key.kind,
+                Kind::Text
+                    | Kind::Path
+                    | Kind::File
+                    | Kind::Secret
+                    | Kind::Url
+                    | Kind::Host
+                    | Kind::Choice(_)
+                    | Kind::Level
+            );
             let result = if one.scalar.bare && textual {
                 Err("is no text: put it in quotes".to_owned())
             } else {
@@ -51,7 +61,8 @@ impl Values {
                         Origin::File(..) => format!("{}: {}", one.origin.place(), key.display()),
                         _ => one.origin.place(),
                     };
-                    faults.add(format!("{named} = {} {problem}", one.scalar.display()));
+                    let shown = if matches!(key.kind, Kind::Secret) { "***".to_owned() } else { one.scalar.display() };
+                    faults.add(format!("{named} = {shown} {problem}"));
                 }
                 Ok(value) => {
                     let (current, origin) = &mut values[one.key];
@@ -174,6 +185,14 @@ impl Values {
     pub(super) fn text(&self, id: &str) -> &str {
         match self.value(id) {
             Value::Text(text) => text,
+            other => mismatch(id, other),
+        }
+    }
+
+    /// A secret.
+    pub(super) fn secret(&self, id: &str) -> &Secret {
+        match self.value(id) {
+            Value::Secret(secret) => secret,
             other => mismatch(id, other),
         }
     }

@@ -277,7 +277,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::sink::{BackendUrl, Output};
+    use crate::sink::{Access, BackendUrl, Output};
 
     #[test]
     fn what_strangers_write_cannot_steer_a_terminal() {
@@ -320,6 +320,7 @@ mod tests {
         let mut settings = SinkSettings {
             output: Output::Backend,
             backend: BackendUrl {
+                tls: false,
                 host: "127.0.0.1".to_owned(),
                 port,
                 path: "/api/netflow/netflow".to_owned(),
@@ -336,6 +337,7 @@ mod tests {
             backoff: Duration::from_secs(1),
             backoff_max: Duration::from_secs(1),
             threads: 1,
+            access: Access::default(),
         };
         change(&mut settings);
         Client::new(&settings, Clock::system()).unwrap()

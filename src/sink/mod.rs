@@ -15,6 +15,9 @@ use std::time::Duration;
 
 pub use dispatch::{Sink, start};
 
+use crate::secret::{Secret, SecretSource};
+use crate::tls::ClientTls;
+
 /// Where finished batches go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -24,12 +27,79 @@ pub enum Output {
     Stdout,
 }
 
-/// Base URL of the backend, checked: `http` only until TLS comes, base path kept.
+/// Which HTTP is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// The backend chooses by ALPN; 1.1 without TLS.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2; without TLS by prior knowledge.
+    Two,
+}
+
+/// Content-Encoding of bodies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// zstd (RFC 8878).
+    Zstd,
+}
+
+/// What shows the backend who sends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Bearer token.
+    pub token: SecretSource,
+    /// User of basic authentication; empty without it.
+    pub username: String,
+    /// Password of basic authentication.
+    pub password: SecretSource,
+    /// Further headers, one `Name: value` a line.
+    pub headers: SecretSource,
+}
+
+/// How the backend is reached, beside its address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Which HTTP is spoken.
+    pub http_version: HttpVersion,
+    /// Content-Encoding of bodies.
+    pub compression: Compression,
+    /// Proxy for this backend, chosen from the setting and the environment.
+    pub proxy: Option<Proxy>,
+    /// TLS of an `https` backend.
+    pub tls: ClientTls,
+    /// Credentials for the backend.
+    pub credentials: Credentials,
+}
+
+/// A proxy on the way to the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackendUrl {
+pub struct Proxy {
     /// Host name or address, without brackets.
     pub host: String,
-    /// Port; 80 if the URL has none.
+    /// Port.
+    pub port: u16,
+    /// `user:password` for the proxy.
+    pub credentials: Option<Secret>,
+    /// Where the setting came from and what it is, for people, without credentials.
+    pub display: String,
+}
+
+/// Base URL of the backend, checked; base path kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendUrl {
+    /// True with `https`.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port; 80 or 443 if the URL has none.
     pub port: u16,
     /// Path of requests: base path and endpoint, beginning with `/`.
     pub path: String,
@@ -66,6 +136,8 @@ pub struct SinkSettings {
     pub backoff_max: Duration,
     /// Threads of the delivery runtime.
     pub threads: usize,
+    /// How the backend is reached.
+    pub access: Access,
 }
 
 /// What became of one request.

@@ -28,7 +28,7 @@ use crate::config::{self, Settings};
 use crate::flow::Version;
 use crate::metrics::{Ledger, Metrics};
 use crate::sink::{BackendUrl, Output};
-use crate::web::WebSettings;
+use crate::web::{WebAccess, WebSettings};
 
 /// What is shown.
 #[derive(Debug, Clone)]
@@ -159,12 +159,13 @@ fn settings(backend: SocketAddr) -> Settings {
     settings.queue.batch_interval = BATCH_INTERVAL;
     settings.sink.output = Output::Backend;
     settings.sink.backend = BackendUrl {
+        tls: false,
         host: backend.ip().to_string(),
         port: backend.port(),
         path: "/api/netflow/netflow".to_owned(),
         display: format!("http://{backend}"),
     };
-    settings.web = WebSettings { bind: loopback, ports: 0..=0 };
+    settings.web = WebSettings { bind: loopback, ports: 0..=0, access: WebAccess::default() };
     settings
 }
 

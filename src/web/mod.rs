@@ -20,6 +20,10 @@ pub use sources::{Ask, DomainRow, ExporterRow, Health, Liveness, Readiness, Sour
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use crate::limits;
+use crate::secret::SecretSource;
+use crate::tls::ServerTls;
+
 /// Where the HTTP side listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSettings {
@@ -27,4 +31,26 @@ pub struct WebSettings {
     pub bind: IpAddr,
     /// Port, or a range of which the first free one is taken.
     pub ports: RangeInclusive<u16>,
+    /// Who may ask, and how.
+    pub access: WebAccess,
+}
+
+/// Who may ask the HTTP side, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebAccess {
+    /// TLS, if the HTTP side speaks it.
+    pub tls: Option<ServerTls>,
+    /// Token that the page and the API ask for.
+    pub token: SecretSource,
+    /// The metrics need no token.
+    pub metrics_open: bool,
+    /// Requests a second that are answered, of all peers together; health does not count.
+    pub request_rate: u32,
+}
+
+impl Default for WebAccess {
+    fn default() -> Self {
+        let request_rate = u32::try_from(limits::HTTP_REQUEST_RATE.default).unwrap_or(u32::MAX);
+        Self { tls: None, token: SecretSource::None, metrics_open: true, request_rate }
+    }
 }

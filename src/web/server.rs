@@ -232,6 +232,7 @@ fn turn_away(stream: TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::WebAccess;
 
     #[test]
     fn the_first_free_port_of_a_range_is_taken_and_a_full_range_is_named() {
@@ -240,7 +241,8 @@ mod tests {
             let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let port = held.local_addr().unwrap().port();
             let Some(next) = port.checked_add(1) else { continue };
-            let settings = |ports| WebSettings { bind: Ipv4Addr::LOCALHOST.into(), ports };
+            let settings =
+                |ports| WebSettings { bind: Ipv4Addr::LOCALHOST.into(), ports, access: WebAccess::default() };
             let Ok(second) = bind(&settings(port..=next)) else { continue };
             assert_eq!(second.local_addr().unwrap().port(), next);
             let error = bind(&settings(port..=next)).unwrap_err().to_string();
@@ -255,7 +257,9 @@ mod tests {
 
     #[test]
     fn the_unspecified_address_takes_ipv4_too() {
-        let listener = bind(&WebSettings { bind: Ipv6Addr::UNSPECIFIED.into(), ports: 0..=0 }).unwrap();
+        let listener =
+            bind(&WebSettings { bind: Ipv6Addr::UNSPECIFIED.into(), ports: 0..=0, access: WebAccess::default() })
+                .unwrap();
         let port = listener.local_addr().unwrap().port();
         std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     }

@@ -49,6 +49,7 @@ pub fn settings(backend: SocketAddr) -> Settings {
     settings.web.bind = local;
     settings.web.ports = 0..=0;
     settings.sink.backend = BackendUrl {
+        tls: false,
         host: backend.ip().to_string(),
         port: backend.port(),
         path: "/api/netflow/netflow".to_owned(),

@@ -54,6 +54,14 @@ pub const RULES: &[Rule] = &[
         never: &["Instant", "SystemTime"],
         why: "a leaf; time is passed in",
     },
+    Rule { module: "secret", may: &[], crates: Only(&[]), never: &[], why: "what must not be shown; a leaf" },
+    Rule {
+        module: "tls",
+        may: &["secret", "limits"],
+        crates: AllBut(&["tokio", "hyper", "clap", "toml", "anyhow"]),
+        never: &[],
+        why: "certificates and keys for both sides; knows neither",
+    },
     Rule {
         module: "decode",
         may: &["flow", "element", "limits"],
@@ -84,7 +92,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         module: "sink",
-        may: &["flow", "element", "queue::Outlet", "spool", "metrics", "limits", "clock", "throttle"],
+        may: &["flow", "element", "queue::Outlet", "spool", "metrics", "limits", "secret", "tls", "clock", "throttle"],
         crates: AllBut(NO_COMMAND_LINE),
         never: &[],
         why: "delivers bytes; must not know where they came from",
@@ -98,7 +106,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         module: "web",
-        may: &["metrics", "limits", "clock", "throttle"],
+        may: &["metrics", "limits", "secret", "tls", "clock", "throttle"],
         crates: AllBut(NO_COMMAND_LINE),
         never: &[],
         why: "an onlooker: it is handed snapshot functions",
@@ -119,7 +127,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         module: "config",
-        may: &["collect", "decode", "queue", "sink", "web", "limits", "flow", "throttle", "cli"],
+        may: &["collect", "decode", "queue", "sink", "web", "limits", "flow", "throttle", "cli", "secret", "tls"],
         crates: AllBut(&["tokio", "hyper", "pcap_parser"]),
         never: &[],
         why: "fills the settings structs that the stages define",

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::cores::Placement;
 use super::exporters::ExporterTable;
+use super::gateway::Gateways;
 use super::notices::Notices;
 use super::pipeline::{Pipeline, PipelineParts};
 use super::socket::{CollectError, Group, LeavingSocket};
@@ -41,6 +42,7 @@ impl Collector {
     pub fn bind(settings: CollectSettings, clock: Clock, metrics: &Metrics) -> Result<Self, CollectError> {
         check(&settings, metrics.workers().len()).map_err(CollectError::Settings)?;
         let table = ExporterTable::new(&settings, metrics.books.clone()).map_err(CollectError::Settings)?;
+        let table = table.watching(Gateways::of_this_host());
         let mut groups = Vec::with_capacity(settings.listeners.len());
         for (index, listener) in settings.listeners.iter().enumerate() {
             let CollectSettings { workers, receive_buffer, steering, exclusive, .. } = settings;

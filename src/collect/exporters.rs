@@ -18,6 +18,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use super::CollectSettings;
 use super::admit::Refusal;
 use super::domains::{Domains, Found};
+use super::gateway::Gateways;
 use super::rules::{RuleIndex, Rules, TenantIndex};
 use crate::decode::{Domain, DomainStatus, Header, LearnedBudget, ParkedCounts, SetDropKind};
 use crate::limits::{EXPORTER_FORGET_S, EXPORTER_HOLD_MS, EXPORTER_IDLE_S, EXPORTERS_MAX, EXPORTERS_UNKNOWN_MAX};
@@ -43,6 +44,8 @@ pub struct ExporterEntry {
     records: AtomicU64,
     rejected: AtomicU64,
     known: AtomicBool,
+    /// Its address is that of a default gateway of this host.
+    pub(super) is_gateway: bool,
     /// Its first datagram was logged.
     pub(super) announced: AtomicBool,
     /// Its first template was logged.
@@ -102,6 +105,7 @@ pub struct ExporterStatus {
 #[derive(Debug)]
 pub struct ExporterTable {
     rules: Rules,
+    gateways: Gateways,
     budget: Arc<LearnedBudget>,
     books: Books,
     shards: Vec<Mutex<FxHashMap<Key, Arc<ExporterEntry>>>>,
@@ -132,6 +136,7 @@ impl ExporterTable {
         });
         Ok(Self {
             rules: Rules::new(settings)?,
+            gateways: Gateways::default(),
             budget,
             books,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -140,6 +145,12 @@ impl ExporterTable {
             next_search_ns: AtomicU64::new(0),
             next_known_search_ns: AtomicU64::new(0),
         })
+    }
+
+    /// Counts what comes from `gateways`: the true exporters may be hidden behind them.
+    #[must_use]
+    pub fn watching(self, gateways: Gateways) -> Self {
+        Self { gateways, ..self }
     }
 
     /// The domain for a datagram that came in at `listener` (its index) from `peer` at `now_ns`, made
@@ -224,6 +235,7 @@ impl ExporterTable {
             records: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             known: AtomicBool::new(known),
+            is_gateway: self.gateways.contains(key.1),
             announced: AtomicBool::new(false),
             template_announced: AtomicBool::new(false),
             port_domains: AtomicU32::new(0),
@@ -318,6 +330,9 @@ impl ExporterTable {
         add(&entry.octets, counts.octets);
         add(&entry.records, counts.records);
         add(&entry.rejected, counts.rejected);
+        if entry.is_gateway {
+            self.books.gateway_datagrams.add(counts.datagrams);
+        }
         entry.last_seen_ns.fetch_max(counts.last_seen_ns, Ordering::AcqRel);
         if counts.sets_used != 0 && !entry.is_known() {
             self.promote(entry, counts.last_seen_ns);
@@ -458,7 +473,8 @@ impl ExporterTable {
 }
 
 impl ExporterEntry {
-    fn is_known(&self) -> bool {
+    /// It has sent something decodable, or a rule names it.
+    pub(super) fn is_known(&self) -> bool {
         self.known.load(Ordering::Acquire)
     }
 

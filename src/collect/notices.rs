@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exporters::{ExporterEntry, lock};
 use crate::decode::{DecodeError, DecodeErrorKind};
@@ -29,6 +29,7 @@ pub(super) struct Notices {
     refused: Throttle,
     panics: Throttle,
     socket_errors: Throttle,
+    gateway_told: AtomicBool,
     budget: Mutex<Budget>,
 }
 
@@ -56,8 +57,25 @@ impl Notices {
 
     /// An exporter's first datagram.
     pub fn exporter(&self, now_ns: u64, entry: &ExporterEntry, listener: &str, version: Version) {
-        if !entry.announced.swap(true, Ordering::AcqRel) && self.may_tell(now_ns) {
-            let exporter = entry.address();
+        if entry.announced.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let exporter = entry.address();
+        // Once a process: how many there are says gateway_source_datagrams_total.
+        // Whom a rule names, the operator knows.
+        if entry.is_gateway && !entry.is_known() && !self.gateway_told.swap(true, Ordering::AcqRel) {
+            tracing::warn!(
+                %exporter,
+                listener,
+                "datagrams come from this host's own default gateway; right if that router exports flows itself (an \
+                 [[exporter]] rule for its address keeps this line away), else address translation hides the true \
+                 exporters, whose templates and switch_id then mix: give a container the host's network; on a bridge \
+                 publish the same port number, with Docker 23 or later, and once run \
+                 `conntrack -D -p udp --orig-port-dst PORT` on the host; in Kubernetes use hostNetwork or \
+                 externalTrafficPolicy: Local"
+            );
+        }
+        if self.may_tell(now_ns) {
             tracing::info!(%exporter, listener, version = version.label(), "first datagram of an exporter");
         }
     }

@@ -121,6 +121,12 @@ pub const CATALOG: &[Descriptor] = &[
     d("options_records_total", Counter, &[], "Options data records read into learned state."),
     d("exporters", Gauge, &["state"], "Exporters in the table, by state."),
     d("exporter_table_evictions_total", Counter, &[], "Exporters or domains forgotten to make room."),
+    d(
+        "gateway_source_datagrams_total",
+        Counter,
+        &[],
+        "Datagrams whose source is a default gateway of this host: address translation may hide the true exporters.",
+    ),
     d("worker_busy_seconds_total", SecondsCounter, &["worker"], "Seconds that a worker spent receiving and decoding."),
     d("queue_fill_ratio", Gauge, &[], "Share of the queue's slots in use, 0 to 1."),
     d(

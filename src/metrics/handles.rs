@@ -105,6 +105,8 @@ pub struct Books {
     pub exporters_unknown: Tally,
     /// Exporters: silent for longer than the idle time (a level).
     pub exporters_idle: Tally,
+    /// Datagrams whose source is a default gateway of this host.
+    pub gateway_datagrams: Tally,
     /// Exporters or domains evicted.
     pub evictions: Tally,
     /// Records dropped, in the order of `DROP_REASONS`.
@@ -192,6 +194,7 @@ impl Books {
             exporters_active: r.level_u64("exporters", &[label("state", "active")]),
             exporters_unknown: r.level_u64("exporters", &[label("state", "unknown")]),
             exporters_idle: r.level_u64("exporters", &[label("state", "idle")]),
+            gateway_datagrams: r.counter("gateway_source_datagrams_total", &[]),
             evictions: r.counter("exporter_table_evictions_total", &[]),
             dropped: DROP_REASONS
                 .map(|(stage, reason)| {

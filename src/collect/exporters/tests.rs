@@ -212,3 +212,15 @@ fn threads_that_race_for_one_exporter_get_one_domain() {
     }
     assert_eq!(table.len(), 500);
 }
+
+#[test]
+fn datagrams_of_the_default_gateway_are_counted_and_no_others() {
+    let (table, books) = table(&settings(1, 1));
+    let table = table.watching([peer(7, 1).ip()].into_iter().collect());
+    for (host, datagrams) in [(7, 3), (8, 100), (7, 2)] {
+        let found = seen(&table, host, 1).expect("room");
+        assert_eq!(found.exporter.is_gateway, host == 7);
+        table.count(&found.exporter, &ExporterCounts { datagrams, ..decoded(1) });
+    }
+    assert_eq!(books.gateway_datagrams.value(), 5);
+}

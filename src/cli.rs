@@ -1,8 +1,8 @@
 //! The command line: commands and their arguments.
 //!
 //! Flags of settings are generated from the table of `config` (one `--section-key` each), so that
-//! this file knows neither their names nor their defaults. They belong to the collector and to
-//! `check`; the other commands have arguments of their own. Usage errors end the process with 2.
+//! this file knows neither their names nor their defaults. They belong to the collector, to
+//! `check` and to `doctor`; the other commands have arguments of their own. Usage errors end the process with 2.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -34,6 +34,8 @@ pub struct Cli {
 pub enum Command {
     /// Check the configuration and print what is in effect, where it came from and the memory sum
     Check(CheckArgs),
+    /// Look at this host and at the backend, and say what to do; changes nothing
+    Doctor(DoctorArgs),
     /// Show a collector, a backend and a few exporters at work, without configuration or network
     Demo(DemoArgs),
     /// Run the embedded backend: it checks every record and fails on demand
@@ -52,6 +54,15 @@ pub struct CheckArgs {
     /// Print a configuration file with every key, commented, at its default, and do nothing else
     #[arg(long)]
     pub print_default: bool,
+}
+
+/// `doctor`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Exit code: 0 nothing to do (hints may be there), 1 a fault, 2 wrong usage, 3 warnings.")]
+pub struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `demo`.

@@ -1,6 +1,6 @@
 //! The program: reads the command line, starts logging, hands over, and ends with an exit code.
 //!
-//! 0: done. 1: it did not work, and standard error says why. 2: wrong usage.
+//! 0: done. 1: it did not work, and standard error says why. 2: wrong usage. `doctor` adds 3: warnings.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,8 +13,9 @@ fn main() -> ExitCode {
     let (cli, overrides) = config::parse_command_line(std::env::args_os()).unwrap_or_else(|e| e.exit());
     let done = match cli.command {
         None => collector(&overrides),
-        // `check` speaks through its report.
+        // These speak through their reports.
         Some(Command::Check(args)) => tools::check::run(&args, &overrides),
+        Some(Command::Doctor(args)) => tools::doctor::run(&args, &overrides),
         Some(command) => logging::start_for_tool().and_then(|()| tool(&command)),
     };
     done.unwrap_or_else(|e| {
@@ -44,5 +45,6 @@ fn tool(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => tools::replay::run(args),
         Command::Generate(args) => tools::generate::run(args),
         Command::Check(args) => tools::check::run(args, &Overrides::default()),
+        Command::Doctor(args) => tools::doctor::run(args, &Overrides::default()),
     }
 }

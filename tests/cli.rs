@@ -26,10 +26,10 @@ fn help_and_version_end_with_0() {
     }
     let version = run(&["-V"], &[]);
     assert_eq!(out(&version).trim(), format!("clarion-collector {}", env!("CARGO_PKG_VERSION")));
-    for command in ["demo", "backend", "decode", "replay", "generate", "check"] {
+    for command in ["demo", "backend", "decode", "replay", "generate", "check", "doctor"] {
         let help = run(&[command, "--help"], &[]);
         assert_eq!(help.status.code(), Some(0), "{command}");
-        assert_eq!(out(&help).contains("--backend-url"), command == "check", "{command}");
+        assert_eq!(out(&help).contains("--backend-url"), ["check", "doctor"].contains(&command), "{command}");
     }
 }
 

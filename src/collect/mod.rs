@@ -26,8 +26,10 @@ pub use collector::{Collector, DrainReport, Workers};
 pub use exporters::{ExporterStatus, ExporterTable};
 pub use gateway::Gateways;
 pub use pipeline::decoding_now;
-pub use socket::{CollectError, LeavingSocket, ObtainedBuffer};
-pub use steer::validate as validate_steering;
+pub use ports::{PortSocket, SocketOwner, owner as socket_owner, sockets_below, tcp_listeners_below};
+pub use socket::{CollectError, LeavingSocket, ObtainedBuffer, try_bind};
+pub use steer::{PortLock, validate as validate_steering};
+pub use sys::{FileSystemRoom, KernelClock, file_system_room, kernel_clock};
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// One socket bound to a port.
@@ -22,17 +23,35 @@ impl PortSocket {
     /// Address, user and, where it may be seen, process.
     #[must_use]
     pub fn describe(&self) -> String {
-        let process = owner(self.inode).unwrap_or_else(|| "a process that is not visible from here".to_owned());
+        let process = owner(Path::new("/"), self.inode).map_or_else(
+            || "a process that is not visible from here".to_owned(),
+            |p| format!("{} (pid {})", p.name, p.id),
+        );
         format!("{} by {process} (uid {})", self.address, self.uid)
     }
+}
+
+/// A process that has a socket open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketOwner {
+    /// Its number.
+    pub id: u32,
+    /// Its name, of which the kernel keeps 15 octets; escaped, because a process chooses it itself.
+    pub name: String,
 }
 
 /// Sockets on `port`, both families.
 #[must_use]
 pub fn sockets_on(port: u16) -> Vec<PortSocket> {
-    ["/proc/net/udp", "/proc/net/udp6"]
+    sockets_below(Path::new("/"), port)
+}
+
+/// The same of the /proc below `root`, which is `/` but in tests.
+#[must_use]
+pub fn sockets_below(root: &Path, port: u16) -> Vec<PortSocket> {
+    ["proc/net/udp", "proc/net/udp6"]
         .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
+        .filter_map(|table| fs::read_to_string(root.join(table)).ok())
         .flat_map(|text| parse_table(&text, port))
         .collect()
 }
@@ -45,21 +64,41 @@ pub fn others_on(port: u16, own: &[u64]) -> Vec<PortSocket> {
     sockets
 }
 
+/// TCP sockets that listen on one of `ports`, as the /proc below `root` says.
+#[must_use]
+pub fn tcp_listeners_below(root: &Path, ports: &RangeInclusive<u16>) -> Vec<(u16, PortSocket)> {
+    /// TCP_LISTEN of the kernel's tcp_states.h.
+    const LISTEN: &str = "0A";
+    ["proc/net/tcp", "proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(root.join(table)).ok())
+        .flat_map(|text| text.lines().skip(1).filter_map(parse_row).collect::<Vec<_>>())
+        .filter(|row| row.state == LISTEN && ports.contains(&row.port))
+        .map(|row| (row.port, row.socket))
+        .collect()
+}
+
+/// A row of a table of sockets.
+struct Row {
+    port: u16,
+    state: String,
+    socket: PortSocket,
+}
+
 /// Rows of /proc/net/udp or udp6 for `port`.
 fn parse_table(text: &str, port: u16) -> Vec<PortSocket> {
-    // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ...
-    let row = |line: &str| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let (address, local_port) = fields.next()?.split_once(':')?;
-        if u16::from_str_radix(local_port, 16).ok()? != port {
-            return None;
-        }
-        let mut fields = fields.skip(5);
-        let uid = fields.next()?.parse().ok()?;
-        let inode = fields.nth(1)?.parse().ok()?;
-        Some(PortSocket { address: parse_address(address)?, uid, inode })
-    };
-    text.lines().skip(1).filter_map(row).collect()
+    text.lines().skip(1).filter_map(parse_row).filter(|row| row.port == port).map(|row| row.socket).collect()
+}
+
+/// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ...`
+fn parse_row(line: &str) -> Option<Row> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let (address, port) = fields.next()?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let state = fields.nth(1)?.to_owned();
+    let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
+    Some(Row { port, state, socket: PortSocket { address: parse_address(address)?, uid, inode } })
 }
 
 /// Groups of 32 bits in the host's octet order, printed in hex.
@@ -78,20 +117,20 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
     }
 }
 
-/// `name (pid N)` of a process that has the socket open. Only processes of the same user, or all for
-/// root, may be seen.
-fn owner(inode: u64) -> Option<String> {
+/// A process that has the socket open, as the /proc below `root` says. Only processes of the same user,
+/// or all for root, may be seen.
+#[must_use]
+pub fn owner(root: &Path, inode: u64) -> Option<SocketOwner> {
     let wanted = format!("socket:[{inode}]");
     let holds = |process: &Path| {
         let links = fs::read_dir(process.join("fd")).ok()?;
         links.flatten().find(|l| fs::read_link(l.path()).is_ok_and(|t| t.as_os_str() == wanted.as_str()))
     };
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+    for process in fs::read_dir(root.join("proc")).ok()?.flatten() {
+        let Some(id) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
         if holds(&process.path()).is_some() {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            // A process chooses its own name: nothing of it may steer a terminal.
-            return Some(format!("{} (pid {pid})", name.trim_end().escape_debug()));
+            return Some(SocketOwner { id, name: name.trim_end().escape_debug().to_string() });
         }
     }
     None

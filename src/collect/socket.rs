@@ -203,6 +203,22 @@ impl Group {
     }
 }
 
+/// Tries what a worker's socket of `listener` would get, on a free port: the listener's own would take
+/// datagrams away from whom they are meant for. The socket is closed again at once.
+///
+/// # Errors
+/// As [`Group::bind`]: the address, the interface or the family cannot be had.
+pub fn try_bind(
+    listener: &ListenerSettings,
+    workers: usize,
+    receive_buffer: u64,
+) -> Result<(SocketAddr, ObtainedBuffer), CollectError> {
+    let elsewhere = ListenerSettings { port: 0, ..listener.clone() };
+    let share = receive_buffer / workers.max(1) as u64;
+    let group = Group::bind(&elsewhere, 1, share, Steering::Kernel, false)?;
+    Ok((group.address, group.buffer))
+}
+
 /// How the sockets of a listener left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeavingSocket {

@@ -320,6 +320,66 @@ pub fn inode(socket: impl AsFd) -> io::Result<u64> {
     Ok(File::from(socket.as_fd().try_clone_to_owned()?).metadata()?.ino())
 }
 
+/// Room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystemRoom {
+    /// Octets that a user without privileges may still write.
+    pub free_octets: u64,
+    /// Octets of the whole.
+    pub octets: u64,
+    /// Files that may still be made; 0 of 0 where the file system does not count them.
+    pub free_files: u64,
+    /// Files of the whole.
+    pub files: u64,
+}
+
+/// Room on the file system that `path` is on.
+///
+/// # Errors
+/// What statvfs says.
+pub fn file_system_room(path: &std::ffi::CStr) -> io::Result<FileSystemRoom> {
+    let mut room = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: `path` ends with a zero octet and `room` has room for the result; both outlive the call.
+    let code = unsafe { libc::statvfs(path.as_ptr(), room.as_mut_ptr()) };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed above and filled by the call: every field is an integer.
+    let room = unsafe { room.assume_init() };
+    Ok(FileSystemRoom {
+        free_octets: room.f_bavail.saturating_mul(room.f_frsize),
+        octets: room.f_blocks.saturating_mul(room.f_frsize),
+        free_files: room.f_favail,
+        files: room.f_files,
+    })
+}
+
+/// What the kernel thinks of its own clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelClock {
+    /// Something has told it that the clock follows a source (STA_UNSYNC is off).
+    pub synchronised: bool,
+    /// Largest error that it reckons with, microseconds.
+    pub error_us: u64,
+}
+
+/// Asks the kernel about its clock; changes nothing.
+///
+/// # Errors
+/// What adjtimex says: a sandbox may forbid it.
+pub fn kernel_clock() -> io::Result<KernelClock> {
+    let mut state = std::mem::MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: `state` is a whole timex whose zero modes ask for nothing to be set; it outlives the call.
+    let code = unsafe { libc::adjtimex(state.as_mut_ptr()) };
+    if code < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed above and filled by the call: every field is an integer.
+    let state = unsafe { state.assume_init() };
+    let synchronised = code != libc::TIME_ERROR && state.status & libc::STA_UNSYNC == 0;
+    Ok(KernelClock { synchronised, error_us: u64::try_from(state.maxerror).unwrap_or(0) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,5 +453,17 @@ mod tests {
         assert!(peer_of(&name).is_some_and(|p| p.is_ipv6()));
         name[0] = 0xee;
         assert_eq!(peer_of(&name), None);
+    }
+
+    #[test]
+    fn file_systems_and_the_clock_are_asked() {
+        let room = file_system_room(c"/proc/self").expect("it is there");
+        assert_eq!(room.free_octets, 0, "{room:?}");
+        let room = file_system_room(c"/").expect("it is there");
+        assert!(room.octets > 0 && room.free_octets <= room.octets, "{room:?}");
+        assert_eq!(file_system_room(c"/nothing/here").unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        if let Ok(clock) = kernel_clock() {
+            assert!(clock.error_us > 0 || clock.synchronised, "{clock:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The table of keys -> flags of the command line, and back to what was typed.
 //!
-//! The flags belong to the collector (no command) and to `check`; another command refuses them.
+//! The flags belong to the collector (no command), to `check` and to `doctor`; another command refuses them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,10 +25,11 @@ pub fn parse_command_line(line: impl IntoIterator<Item = OsString>) -> Result<(C
     let mut overrides = Overrides::default();
     collect(&matches, &mut overrides);
     match matches.subcommand() {
-        Some(("check", matches)) => collect(matches, &mut overrides),
+        Some(("check" | "doctor", matches)) => collect(matches, &mut overrides),
         Some((other, _)) if overrides != Overrides::default() => {
-            let text =
-                format!("flags of settings belong to the collector and to `check`: `{other}` does not take them");
+            let text = format!(
+                "flags of settings belong to the collector, to `check` and to `doctor`: `{other}` does not take them"
+            );
             return Err(command.error(ErrorKind::ArgumentConflict, text));
         }
         _ => {}
@@ -40,7 +41,8 @@ pub fn parse_command_line(line: impl IntoIterator<Item = OsString>) -> Result<(C
 #[must_use]
 pub fn command() -> clap::Command {
     let command = Cli::command().args(flags());
-    command.mut_subcommand("check", |check| check.args(flags()))
+    let command = command.mut_subcommand("check", |check| check.args(flags()));
+    command.mut_subcommand("doctor", |doctor| doctor.args(flags()))
 }
 
 fn collect(matches: &ArgMatches, overrides: &mut Overrides) {

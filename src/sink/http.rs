@@ -41,6 +41,8 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// Location of a redirect, escaped.
     pub(super) location: Option<String>,
+    /// Date, Unix seconds: the backend's clock.
+    pub(super) date: Option<u64>,
     /// The body's first octets, escaped; empty if the batch was accepted.
     pub(super) excerpt: String,
 }
@@ -159,6 +161,7 @@ impl Client {
             location: text(header::LOCATION)
                 .filter(|_| head.status.is_redirection())
                 .map(|v| escape(v.as_bytes(), limits::ANSWER_EXCERPT_OCTETS)),
+            date: text(header::DATE).and_then(|v| retry::http_date(&v)),
             excerpt: String::new(),
         };
         let (mut octets, mut start) = (0, Vec::new());

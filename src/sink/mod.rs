@@ -6,6 +6,7 @@
 mod dispatch;
 pub mod encode;
 mod http;
+pub mod probe;
 pub mod retry;
 pub mod stdout;
 
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use dispatch::{Sink, start};
+pub use probe::probe;
 
 use crate::secret::{Secret, SecretSource};
 use crate::tls::ClientTls;

@@ -100,6 +100,12 @@ pub fn retry_after(value: &str, now: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(Duration::from_millis(limits::RETRY_AFTER_MAX_MS)))
 }
 
+/// Unix seconds of an HTTP date in any of its three forms.
+#[must_use]
+pub fn http_date(value: &str) -> Option<u64> {
+    date::unix_seconds(value.trim())
+}
+
 /// Exponential back-off with full jitter: anything from nothing to the ceiling, so that many collectors
 /// do not come back to a backend at the same instant.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@ pub mod capture;
 pub mod check;
 pub mod decode;
 pub mod demo;
+pub mod doctor;
 pub mod generate;
 pub mod replay;
 pub mod synthetic;

@@ -165,6 +165,7 @@ mod tests {
             status: 301,
             retry_after: None,
             location: Some("https://elsewhere/".to_owned()),
+            date: None,
             excerpt: "moved".to_owned(),
         };
         let (reason, advice) = explain(&Ok(answer));

@@ -82,6 +82,11 @@ pub fn judge(url: &str, probe: Result<Option<&Probe>, &str>) -> Finding {
 fn unreachable(url: &str, code: &str, detail: &str, took: u128) -> Finding {
     let cure = if detail.contains("the name ") {
         "getent hosts HOST    # here, and in the container: mend the name or DNS, or set [backend] url to an address"
+    } else if detail.contains("ertificate") || code == "tls" {
+        "openssl s_client -connect HOST:PORT    # is it TLS at all, whose certificate, until when? then [backend] tls_* \
+         keys, the scheme of [backend] url, and the clock"
+    } else if detail.contains("proxy") || code == "proxy" {
+        "look at HTTPS_PROXY, http_proxy and NO_PROXY of the environment and at [backend] proxy"
     } else if code == "connect" {
         "start the backend, or open the way: curl -v URL from here; look at firewalls, proxies and the port in [backend] url"
     } else if code == "timeout" {
@@ -147,6 +152,8 @@ mod tests {
         assert!(name.severity == Severity::Fault && name.cure.contains("getent hosts"), "{name:?}");
         let refused = failed("connect", "127.0.0.1:1: refused");
         assert!(refused.seen.contains("127.0.0.1:1: refused") && refused.cure.contains("curl"), "{refused:?}");
+        assert!(failed("connect", "invalid peer certificate: Expired").cure.contains("openssl"));
+        assert!(failed("connect", "the proxy refused").cure.contains("NO_PROXY"));
         assert!(failed("protocol", "x").cure.contains("does not speak HTTP"));
         assert!(failed("timeout", "x").cure.contains("request_timeout"));
         assert_eq!(judge("", Ok(None)).severity, Severity::Ok);

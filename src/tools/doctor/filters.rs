@@ -49,8 +49,13 @@ impl FilterFacts {
 fn rp_filter(host: &Host) -> Vec<(String, u64)> {
     let of = |name: &str| host.number(&format!("proc/sys/net/ipv4/conf/{name}/rp_filter")).unwrap_or(0);
     let all = of("all");
-    let names = host.names("sys/class/net");
-    names.into_iter().filter(|n| n != "lo").map(|n| (n.clone(), of(&n).max(all))).collect()
+    // Not /sys/class/net: its mount may be of another network namespace.
+    let names = host.names("proc/sys/net/ipv4/conf");
+    names
+        .into_iter()
+        .filter(|n| !["all", "default", "lo"].contains(&n.as_str()))
+        .map(|n| (n.clone(), of(&n).max(all)))
+        .collect()
 }
 
 fn rules(host: &Host) -> Result<String, String> {
@@ -332,9 +337,9 @@ mod tests {
         let (_dir, host) = of_files(&[
             ("proc/sys/net/ipv4/conf/all/rp_filter", "1"),
             ("proc/sys/net/ipv4/conf/eth0/rp_filter", "2"),
-            ("sys/class/net/eth0/ifindex", "1"),
-            ("sys/class/net/eth1/ifindex", "2"),
-            ("sys/class/net/lo/ifindex", "3"),
+            ("proc/sys/net/ipv4/conf/eth1/rp_filter", "0"),
+            ("proc/sys/net/ipv4/conf/lo/rp_filter", "0"),
+            ("proc/sys/net/ipv4/conf/default/rp_filter", "1"),
         ]);
         assert_eq!(rp_filter(&host), [("eth0".to_owned(), 2), ("eth1".to_owned(), 1)]);
     }

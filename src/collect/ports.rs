@@ -15,7 +15,7 @@ pub struct PortSocket {
     pub address: IpAddr,
     /// User that made it.
     pub uid: u32,
-    /// Inode, which /proc/<pid>/fd names it by.
+    /// Inode, which the links in `/proc/PID/fd` name it by.
     pub inode: u64,
 }
 

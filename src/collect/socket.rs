@@ -207,7 +207,7 @@ impl Group {
 /// datagrams away from whom they are meant for. The socket is closed again at once.
 ///
 /// # Errors
-/// As [`Group::bind`]: the address, the interface or the family cannot be had.
+/// As binding the listener itself: the address, the interface or the family cannot be had.
 pub fn try_bind(
     listener: &ListenerSettings,
     workers: usize,

@@ -83,6 +83,21 @@ else
     echo "SKIPPED: custom resources, there is no $schemas"
 fi
 
+# What the overlay shows in comments for a site's own values works as it stands there.
+site=$work/kubernetes/overlays/site
+cp -r "$work/kubernetes/overlays/host-network" "$site"
+sed -i '1,/^# What a site replaces/!s/^# //' "$site/kustomization.yaml"
+sed 's/backend\.example/backend.site.example/' deploy/kubernetes/base/clarion-collector.toml >"$site/clarion-collector.toml"
+printf 'backend-token=of-the-site\nhttp-token=of-the-site\n' >"$site/secret.env"
+"$kubectl" kustomize "$site" >"$work/site.yaml"
+validate 1.29.0 "$work/site.yaml"
+for expected in backend.site.example image:.registry.example/clarion-collector:0.1.0 \
+    "backend-token: $(printf of-the-site | base64)" 'clarion-collector/receives: "true"'; do
+    grep -q -- "$expected" "$work/site.yaml" || { echo "a site's overlay: no $expected in what it renders" >&2 && exit 1; }
+done
+if grep -q 'backend.example' "$work/site.yaml"; then echo "a site's overlay keeps the example's backend" >&2 && exit 1; fi
+echo "site: the commented example works"
+
 rules() {
     "$python" tests/deploy/lib/kubernetes_rules.py --program "$program" --metrics docs/metrics.md \
         --adapter deploy/kubernetes/components/autoscaling/prometheus-adapter-rules.yaml "$@" "${files[@]}"

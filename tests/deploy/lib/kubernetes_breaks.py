@@ -122,6 +122,7 @@ def breaks():
         ("service", ["Service"], lambda s: spec(s, "Service", externalTrafficPolicy="Cluster")),
         ("service", ["Service"], lambda s: spec(s, "Service", sessionAffinity="ClientIP")),
         ("service", ["Service"], lambda s: s.one("Service")["spec"]["ports"][0].update(port=9995)),
+        ("service", ["Service"], lambda s: s.one("Service")["spec"]["ports"][1].update(targetPort="ipfix")),
         ("udp ports", ["Service"], lambda s: port(s, "ipfix", containerPort=4740)),
         ("udp ports", ["Service"], lambda s: toml(s, "port = 2055", "port = 2056")),
         ("policy", ["NetworkPolicy"], lambda s: s.one("NetworkPolicy")["spec"]["ingress"].pop()),

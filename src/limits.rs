@@ -216,6 +216,10 @@ pub const HTTP_GRACE_MS: u64 = 1_000;
 pub const HTTP_LARGE_BODY_OCTETS: usize = 256 * KIB as usize;
 /// Large bodies on their way at once: the exporters' scrape takes about 8 MiB at its cap.
 pub const HTTP_LARGE_BODIES_MAX: usize = 8;
+/// Files of the targets directory that are looked at when the process starts: one a replica.
+pub const TARGETS_FILES_MAX: usize = 4_096;
+/// Octets of one that are read; ours have about a hundred.
+pub const TARGETS_FILE_OCTETS_MAX: u64 = 64 * KIB;
 /// Rows of a page of a list.
 pub const HTTP_PAGE_ROWS: Range = range(100, 1, 1_000);
 /// Age at which the picture of the exporters is taken anew, milliseconds: however often it is asked

@@ -342,6 +342,10 @@ fn every_key_changes_the_settings() {
         if id == "backend.proxy" {
             flags = Overrides::default().with(&id, "http://proxy.example:3128");
         }
+        // A name of a host holds no slash.
+        if id == "http.advertise_host" {
+            flags = Overrides::default().with(&id, "node-3.example");
+        }
         // auto and text look the same by now.
         if id == "log.format" {
             flags = Overrides::default().with(&id, "json");

@@ -40,7 +40,7 @@ use std::time::Duration;
 use crate::collect::CollectSettings;
 use crate::queue::QueueSettings;
 use crate::sink::SinkSettings;
-use crate::web::WebSettings;
+use crate::web::{TargetsSettings, WebSettings};
 use error::Faults;
 use values::Values;
 use written::{Origin, Scalar, Written};
@@ -83,6 +83,8 @@ pub struct Settings {
     pub sink: SinkSettings,
     /// HTTP side.
     pub web: WebSettings,
+    /// File that tells Prometheus where the HTTP side is.
+    pub targets: TargetsSettings,
     /// Logging.
     pub log: LogSettings,
     /// Keep receiving for this long after readiness ended.

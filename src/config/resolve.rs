@@ -17,7 +17,7 @@ use crate::queue::QueueSettings;
 use crate::secret::Secret;
 use crate::sink::encode::{Counters, EncodeSettings, Format};
 use crate::sink::{BackendUrl, Output, SinkSettings};
-use crate::web::WebSettings;
+use crate::web::{TargetsSettings, WebSettings};
 
 /// Memory that is assumed where nothing tells.
 const MEMORY_UNKNOWN_OCTETS: u64 = limits::MEMORY_LIMIT.default;
@@ -71,6 +71,7 @@ pub(super) fn settings(
         ));
     }
     let instance = instance(values, faults);
+    let targets = targets(values, faults);
     let mut settings = Settings {
         data_dir: Some(values.text("data.dir")).filter(|dir| !dir.is_empty()).map(Into::into),
         memory_limit,
@@ -136,6 +137,7 @@ pub(super) fn settings(
             ports: values.ports("http.port"),
             access: access::ingress(values, faults),
         },
+        targets,
         log: LogSettings {
             level: values.text("log.level").to_owned(),
             format: match values.text("log.format") {
@@ -242,6 +244,24 @@ fn instance(values: &Values, faults: &mut Faults) -> Option<String> {
         ));
     }
     Some(name.to_owned()).filter(|name| !name.is_empty())
+}
+
+/// The file for Prometheus. Its host stands before a colon and a port, so it is a bare name or address.
+fn targets(values: &Values, faults: &mut Faults) -> TargetsSettings {
+    let host = values.text("http.advertise_host");
+    let name = host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    if !name && host.parse::<std::net::IpAddr>().is_err() {
+        faults.add(format!(
+            "{}: [http] advertise_host = {host:?} is neither a name nor an address: give one without scheme, port or \
+             brackets, such as node-3.example or 2001:db8::7",
+            values.origin("http.advertise_host").place()
+        ));
+    }
+    let dir = values.text("http.targets_dir");
+    TargetsSettings {
+        dir: Some(dir).filter(|dir| !dir.is_empty()).map(Into::into),
+        host: Some(host.to_owned()).filter(|host| !host.is_empty()),
+    }
 }
 
 /// Shares memory out and tells whether it fits.

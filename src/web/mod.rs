@@ -12,10 +12,12 @@ mod route;
 mod server;
 mod sources;
 mod status;
+mod targets;
 mod time;
 
 pub use server::{WebError, WebServer, start};
 pub use sources::{Ask, DomainRow, ExporterRow, Health, Liveness, Readiness, Sources};
+pub use targets::{Announcement, TargetsSettings, announce};
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

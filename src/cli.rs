@@ -46,6 +46,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Generate load: NetFlow with a serial number in every record
     Generate(GenerateArgs),
+    /// Ask the collector beside this command whether it is alive: exit code 0 or 1, for containers
+    Healthcheck(HealthcheckArgs),
 }
 
 /// `check`.
@@ -179,6 +181,14 @@ pub struct GenerateArgs {
     /// End after this many records of all exporters together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub records: Option<u64>,
+}
+
+/// `healthcheck`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HealthcheckArgs {
+    /// What to ask; without it /livez of the collector that runs in this container or on this machine
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
 }
 
 /// Export protocol of `generate`.

@@ -44,6 +44,7 @@ fn tool(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Decode(args) => tools::decode::run(args),
         Command::Replay(args) => tools::replay::run(args),
         Command::Generate(args) => tools::generate::run(args),
+        Command::Healthcheck(args) => tools::healthcheck::run(args),
         Command::Check(args) => tools::check::run(args, &Overrides::default()),
         Command::Doctor(args) => tools::doctor::run(args, &Overrides::default()),
     }

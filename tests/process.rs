@@ -1,5 +1,7 @@
 //! The real processes: collector and backend as an operator starts them, under load, signals and faults.
 
+#[path = "process/beside.rs"]
+mod beside;
 #[path = "process/child.rs"]
 mod child;
 #[path = "process/configured.rs"]

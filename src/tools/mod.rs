@@ -10,6 +10,7 @@ pub mod decode;
 pub mod demo;
 pub mod doctor;
 pub mod generate;
+pub mod healthcheck;
 pub mod replay;
 pub mod synthetic;
 

@@ -89,6 +89,7 @@ fn the_variables_of_the_python_collector_work() {
         ("CLARION_COLLECTOR_UDP_RCVBUF", "1048576"),
         ("CLARION_COLLECTOR_RETRY_ATTEMPTS", "5"),
         ("CLARION_COLLECTOR_RETRY_BACKOFF", "1.5"),
+        ("CLARION_COLLECTOR_MODE", "native"),
         ("CLARION_COLLECTOR_DATA_DIR", data.to_str().expect("a path in UTF-8")),
     ]);
     let mut collector = Collector::from_command(command, false);

@@ -17,14 +17,15 @@ WORKDIR /src
 # C compilers for ring and zstd, the linker for the other architecture. The target is chosen once and kept in a file.
 RUN set -eu; \
     case "${TARGETARCH:-$(dpkg --print-architecture)}" in \
-        amd64) target=x86_64-unknown-linux-gnu; packages="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
-        arm64) target=aarch64-unknown-linux-gnu; packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+        amd64) target=x86_64-unknown-linux-gnu; cross="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+        arm64) target=aarch64-unknown-linux-gnu; cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
         *) echo "no build for architecture ${TARGETARCH}: amd64 and arm64 are supported" >&2; exit 1 ;; \
     esac; \
-    if [ "$target" = "$(rustc -vV | sed -n 's/^host: //p')" ]; then packages="gcc libc6-dev"; fi; \
+    if [ "$target" = "$(rustc -vV | sed -n 's/^host: //p')" ]; then cross=; fi; \
     apt-get update; \
     # Names are those of the Debian release above; a version would be gone with its next point release.
-    apt-get install -y --no-install-recommends $packages; \
+    # The machine's own compiler as well: build scripts run here.
+    apt-get install -y --no-install-recommends gcc libc6-dev $cross; \
     rm -rf /var/lib/apt/lists/*; \
     rustup target add "$target"; \
     echo "$target" > /target

@@ -17,7 +17,8 @@ use clarion_collector::config::{self, KEYS, Machine, Overrides, VARIABLE_PREFIX}
 use clarion_collector::metrics::{CATALOG, Descriptor, EXPORTER_CATALOG, PREFIX};
 
 /// Flags in the documents that are of other programs.
-const FOREIGN_FLAGS: &[&str] = &["--all-targets", "--locked", "--check", "--test", "--bench", "--lib", "--section-key"];
+const FOREIGN_FLAGS: &[&str] =
+    &["--all-targets", "--locked", "--check", "--test", "--bench", "--lib", "--section-key", "--scale"];
 
 /// A line of a document, or a part of one.
 struct Piece {

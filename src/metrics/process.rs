@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::OnceLock;
 
 use super::catalog::PREFIX;
 use super::text::head;
@@ -58,7 +59,14 @@ fn cpu_ticks() -> Option<u64> {
     Some(stat_field(14)? + stat_field(15)?)
 }
 
+/// Read once: the kernel derives `btime` from the wall clock, so it moves with every step of it, and a
+/// process that was not restarted would seem to be.
 fn start_time() -> Option<u64> {
+    static START: OnceLock<Option<u64>> = OnceLock::new();
+    *START.get_or_init(read_start_time)
+}
+
+fn read_start_time() -> Option<u64> {
     let boot = fs::read_to_string("/proc/stat").ok()?;
     let boot: u64 = boot.lines().find_map(|l| l.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(boot + stat_field(22)? / TICKS_PER_SECOND)

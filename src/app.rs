@@ -106,6 +106,7 @@ impl App {
         settings.sink.instance.clone_from(&instance);
         share_interval(&mut settings);
         let metrics = Metrics::new(&shape(&settings, &instance));
+        metrics.books.memory_limit.set(settings.memory_limit);
 
         let (outlet, sink) = start_sink(&settings, &clock, &metrics)?;
         let (sender, receiver) = queue::channel(&settings.queue, settings.collect.workers, metrics.queue());

@@ -55,6 +55,10 @@ fn who_asks_decides_between_text_and_json() {
         assert!(head.starts_with("http/1.0 200") && head.contains(TEXT), "{path} {headers}: {head}");
         assert!(body.contains(&line), "{path} {headers}: {line} is not in\n{body}");
     }
+    let (_, body) = get(collector.http, "/metrics/prometheus", "");
+    let limit = body.lines().find_map(|l| l.strip_prefix("clarion_collector_memory_limit_bytes "));
+    let limit: u64 = limit.and_then(|l| l.parse().ok()).expect("the limit is served, in octets");
+    assert!(limit >= 64 << 20, "the bound that alerts compare resident memory with: {limit}");
     // curl sends */*; the backend polls without the header or for JSON.
     for headers in ["Accept: */*\r\n", "", "Accept: application/json\r\n"] {
         let (head, body) = get(collector.http, "/metrics", headers);

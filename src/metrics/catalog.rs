@@ -203,6 +203,7 @@ pub const CATALOG: &[Descriptor] = &[
     d("http_refused_total", Counter, &["reason"], "HTTP connections or requests turned away at a bound."),
     d("config_last_reload_successful", Gauge, &[], "1 if the last load of the configuration succeeded."),
     d("build_info", Gauge, &["version", "instance"], "Always 1; the labels name the build and the instance."),
+    d("memory_limit_bytes", Gauge, &[], "What the process may hold, in octets: [memory] limit."),
     d("process_cpu_seconds_total", Process, &[], "User and system CPU time of the process."),
     d("process_resident_memory_bytes", Process, &[], "Resident memory of the process."),
     d("process_virtual_memory_bytes", Process, &[], "Address space of the process."),

@@ -135,6 +135,8 @@ pub struct Books {
     pub oldest_unacked: Level,
     /// Result of the last configuration load.
     pub config_ok: Level,
+    /// What the process may hold, octets (a level, set once at start).
+    pub memory_limit: Tally,
     /// What the last refresh read: only what stands still is judged.
     pub(super) last_reading: Arc<Mutex<Option<Ledger>>>,
 }
@@ -223,6 +225,7 @@ impl Books {
                 level.set(1.0);
                 level
             },
+            memory_limit: r.level_u64("memory_limit_bytes", &[]),
             last_reading: Arc::default(),
         }
     }

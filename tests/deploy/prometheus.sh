@@ -97,6 +97,27 @@ check() { # directory, further arguments
 }
 check . --prometheus "$api"
 
+echo "-- the runbook's questions to a collector are answered"
+# shellcheck disable=SC2016 # $C is the runbook's
+commands=$(grep -h '^curl -s.*$C' docs/runbook.md | sort -u)
+exporter=$(curl -sf "http://$http/api/v1/exporters?limit=1" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["exporters"][0]["address"])')
+asked=0
+while IFS= read -r line; do
+    line=${line//\$C/http:\/\/$http}
+    line=${line//192.0.2.1/$exporter}
+    # What is piped on is looked for there; the answer itself must come, with -f for a status of 200.
+    code=0
+    bash -c "set -o pipefail; ${line//curl -s/curl -sf}" >"$temporary/answer.log" 2>&1 || code=$?
+    # A grep may find nothing on a healthy collector, and jq may not be here.
+    [[ $line == *"| grep"* && $code == 1 ]] && code=0
+    [[ $line == *"| jq"* && $code == 127 ]] && code=0
+    ((code == 0)) || { echo "the runbook's command ends with $code: $line"; cat "$temporary/answer.log"; exit 1; }
+    asked=$((asked + 1))
+done <<<"$commands"
+((asked >= 40)) || { echo "only $asked commands found in the runbook"; exit 1; }
+echo "$asked commands answered"
+
 echo "-- the backend ends: its alert is pending, with its cause and no other"
 kill "$backend"
 wait_for "the alert" 30 has 'ALERTS{alertname="ClarionBackendUnreachable",cause="unreachable"}'
@@ -133,6 +154,7 @@ broken 'no section for the alert ClarionPanicked' $rules 's/alert: ClarionPanic/
 broken 'no test for the alert ClarionPanicked' $rules 's/alert: ClarionPanic/alert: ClarionPanicked/'
 broken 'no section for the alert ClarionClockSteps' docs/runbook.md '/^## ClarionClockSteps$/d'
 broken 'ClarionNothing is no alert' docs/runbook.md 's/^## ClarionPanic$/## ClarionNothing/'
+broken "no log line says 'the kernel ate" docs/runbook.md 's/grep "the kernel dropped/grep "the kernel ate/'
 broken 'serves no clarion_collector_sets_waiting' $board 's/clarion_collector_sets_parked/clarion_collector_sets_waiting/'
 broken 'does not parse' $board 's/max by (instance) (/max by (instance (/'
 broken 'panel id 3 stands twice' $board 's/"id": 4,/"id": 3,/'

@@ -119,6 +119,18 @@ def check_rules(root, faults):
     return len(names)
 
 
+def check_log_lines(root, faults):
+    """Sentences that the runbook looks for in the log must be in the program."""
+    source = " ".join("\n".join(path.read_text() for path in pathlib.Path("src").rglob("*.rs")).split())
+    # A sentence may go over two lines of source, with a backslash between.
+    source = source.replace("\\ ", "")
+    patterns = re.findall(r'^L \| grep (?:-E )?"([^"]+)"', (root / RUNBOOK).read_text(), re.M)
+    for sentence in sorted({part for pattern in patterns for part in pattern.split("|")} - {"ERROR"}):
+        if sentence not in source:
+            faults.append(f"{RUNBOOK}: no log line says {sentence!r}")
+    return len(patterns)
+
+
 def check_pending(root, faults):
     documented = set(re.findall(rf"^\| `{PREFIX}(\w+)`", (root / METRICS).read_text(), re.M))
     for name in sorted(PENDING & documented):
@@ -236,6 +248,7 @@ def main():
     faults, told = [], []
     told.append(f"{check_rules(given.root, faults)} alerts")
     told.append(f"{check_dashboard(given.root, faults)} expressions of the dashboard")
+    told.append(f"{check_log_lines(given.root, faults)} searches of the log")
     check_pending(given.root, faults)
     if given.served:
         served = Served(*(path.read_text() for path in given.served))

@@ -48,6 +48,10 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Ask the collector beside this command whether it is alive: exit code 0 or 1, for containers
     Healthcheck(HealthcheckArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write it and one page a command into a directory
+    Man(ManArgs),
 }
 
 /// `check`.
@@ -202,6 +206,35 @@ pub enum GenerateVersion {
     Ipfix,
     /// The exporters take turns
     Mixed,
+}
+
+/// `completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// Whose script
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell that completes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Elvish
+    Elvish,
+    /// Fish
+    Fish,
+    /// Zsh
+    Zsh,
+}
+
+/// `man`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ManArgs {
+    /// Write all pages into this directory, which must exist, instead of the main one to standard output
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// A rate above 0; `k` and `M` multiply by a thousand and a million.

@@ -45,6 +45,8 @@ fn tool(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => tools::replay::run(args),
         Command::Generate(args) => tools::generate::run(args),
         Command::Healthcheck(args) => tools::healthcheck::run(args),
+        Command::Completions(args) => tools::manual::completions(args),
+        Command::Man(args) => tools::manual::man(args),
         Command::Check(args) => tools::check::run(args, &Overrides::default()),
         Command::Doctor(args) => tools::doctor::run(args, &Overrides::default()),
     }

@@ -26,7 +26,7 @@ fn help_and_version_end_with_0() {
     }
     let version = run(&["-V"], &[]);
     assert_eq!(out(&version).trim(), format!("clarion-collector {}", env!("CARGO_PKG_VERSION")));
-    for command in ["demo", "backend", "decode", "replay", "generate", "check", "doctor"] {
+    for command in ["demo", "backend", "decode", "replay", "generate", "check", "doctor", "completions", "man"] {
         let help = run(&[command, "--help"], &[]);
         assert_eq!(help.status.code(), Some(0), "{command}");
         assert_eq!(out(&help).contains("--backend-url"), ["check", "doctor"].contains(&command), "{command}");
@@ -84,4 +84,79 @@ fn the_default_file_is_printed_and_accepted() {
     let output = run(&["check"], &[("CLARION_COLLECTOR_CONFIG", path.to_str().expect("a path in UTF-8"))]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert!(out(&output).starts_with(&format!("file: {}", path.display())), "{}", out(&output));
+}
+
+#[test]
+fn man_writes_a_page_a_command_that_readers_of_pages_accept() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let out_dir = dir.path().to_str().expect("a path in UTF-8");
+    let output = run(&["man", "--out", out_dir], &[("SOURCE_DATE_EPOCH", "1709164800")]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let main = std::fs::read(dir.path().join("clarion-collector.1")).expect("the main page");
+    let printed = run(&["man"], &[("SOURCE_DATE_EPOCH", "1709164800")]);
+    assert!(printed.stdout == main && out(&printed).contains("2024-02-29"));
+    let missing = run(&["man", "--out", "/nonexistent"], &[]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(err(&missing).contains("--out takes a directory that exists"), "{}", err(&missing));
+
+    let mut pages: Vec<_> =
+        std::fs::read_dir(dir.path()).expect("the directory").map(|entry| entry.expect("an entry").path()).collect();
+    pages.sort();
+    assert!(pages.len() >= 9, "{pages:?}");
+    for page in &pages {
+        let tools: [(&str, &[&str]); 2] =
+            [("mandoc", &["-T", "lint", "-W", "warning"]), ("groff", &["-man", "-Tutf8", "-ww", "-z", "-K", "utf8"])];
+        for (tool, arguments) in tools {
+            match Command::new(tool).args(arguments).arg(page).output() {
+                Ok(said) => assert!(
+                    said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(),
+                    "{tool} of {}: {}{}",
+                    page.display(),
+                    out(&said),
+                    err(&said)
+                ),
+                Err(_) => eprintln!("SKIPPED: {tool} is not here"),
+            }
+        }
+    }
+}
+
+#[test]
+fn bash_completes_commands_flags_and_words() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("clarion-collector");
+    let script = run(&["completions", "bash"], &[]);
+    assert_eq!(script.status.code(), Some(0), "{}", err(&script));
+    std::fs::write(&path, &script.stdout).expect("the file can be written");
+    assert_eq!(run(&["completions", "tcsh"], &[]).status.code(), Some(2));
+    // What Tab does: the words go to the function that the script has registered.
+    let complete = |words: &[&str]| {
+        let typed = words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ");
+        let program = format!(
+            "source {path:?} && words=({typed}) && COMP_WORDS=(\"${{words[@]}}\") && COMP_CWORD=$((${{#words[@]}} - 1)) \
+             && row=$(complete -p clarion-collector) && row=${{row##*-F }} \
+             && ${{row%% *}} clarion-collector \"${{words[-1]}}\" \"${{words[-2]}}\" && echo \"${{COMPREPLY[@]}}\""
+        );
+        match Command::new("bash").args(["--norc", "-c", &program]).output() {
+            Ok(said) => {
+                assert!(said.stderr.is_empty(), "{}", err(&said));
+                Some(out(&said).trim().to_owned())
+            }
+            Err(_) => {
+                eprintln!("SKIPPED: bash is not here");
+                None
+            }
+        }
+    };
+    for (words, expected) in [
+        (&["clarion-collector", "--backend-ur"][..], "--backend-url"),
+        (&["clarion-collector", "check", "--batch-siz"], "--batch-size"),
+        (&["clarion-collector", "gene"], "generate"),
+        (&["clarion-collector", "generate", "--version", "ip"], "ipfix"),
+        (&["clarion-collector", "generate", "--backend-ur"], ""),
+    ] {
+        if let Some(found) = complete(words) {
+            assert_eq!(found, expected, "{words:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Commands that reuse the path: what users and tests feed the collector with and look at it through.
 //!
 //! `decode` and `replay` read captures, `generate` and `demo` make flows of their own, `backend` takes
-//! them. They may import anything; nothing but main imports them.
+//! them; `manual` prints pages and shell completions. They may import anything; nothing but main imports them.
 
 pub mod backend;
 pub mod capture;
@@ -11,6 +11,7 @@ pub mod demo;
 pub mod doctor;
 pub mod generate;
 pub mod healthcheck;
+pub mod manual;
 pub mod replay;
 pub mod synthetic;
 

@@ -13,7 +13,7 @@ mod server;
 mod sources;
 mod status;
 mod targets;
-mod time;
+pub(crate) mod time;
 
 pub use server::{WebError, WebServer, start};
 pub use sources::{Ask, DomainRow, ExporterRow, Health, Liveness, Readiness, Sources};

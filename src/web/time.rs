@@ -15,6 +15,12 @@ pub(super) fn rfc3339(unix_ns: u64) -> Option<String> {
     Some(format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z"))
 }
 
+/// `2024-02-29`, the day of a second.
+pub(crate) fn day(unix_s: u64) -> String {
+    let (year, month, day) = civil(unix_s / S_PER_DAY);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Year, month and day of a day counted from 1970-01-01. Years begin in March here, so that the leap
 /// day is the last of its year; an era is the 400 years after which the calendar repeats.
 const fn civil(day: u64) -> (u64, u64, u64) {
@@ -47,6 +53,7 @@ mod tests {
         }
         assert_eq!(rfc3339(1_700_000_000_123_456_789).as_deref(), Some("2023-11-14T22:13:20.123Z"));
         assert_eq!(rfc3339(0), None);
+        assert_eq!(day(1_709_251_199), "2024-02-29");
     }
 
     #[test]

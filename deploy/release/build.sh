@@ -32,16 +32,19 @@ flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/build --remap-pat
 flags+=" --remap-path-prefix=$(rustc --print sysroot)=/rust"
 
 build() { # target
+    local strip=strip
     case $1 in
     "$host") ;;
     aarch64-unknown-linux-gnu)
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
         export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+        strip=aarch64-linux-gnu-strip
         command -v aarch64-linux-gnu-gcc >/dev/null || die "no aarch64-linux-gnu-gcc: apt-get install gcc-aarch64-linux-gnu"
         ;;
     x86_64-unknown-linux-gnu)
         export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc
         export CC_x86_64_unknown_linux_gnu=x86_64-linux-gnu-gcc
+        strip=x86_64-linux-gnu-strip
         command -v x86_64-linux-gnu-gcc >/dev/null || die "no x86_64-linux-gnu-gcc: apt-get install gcc-x86-64-linux-gnu"
         ;;
     *) die "unknown target $1: x86_64-unknown-linux-gnu or aarch64-unknown-linux-gnu" ;;
@@ -50,6 +53,8 @@ build() { # target
     say "binary for $1"
     RUSTFLAGS=$flags CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_STRIP=debuginfo \
         cargo build --release --locked --target "$1"
+    # Names of functions too: a third of the file, and a panic names its file and line without them.
+    "$strip" --strip-all --enable-deterministic-archives "$out/$1/release/$name"
 }
 
 archive() { # target
@@ -59,7 +64,7 @@ archive() { # target
     rm -rf "dist/stage"
     mkdir -p "dist/stage/$root/deploy"
     cp "$out/$1/release/$name" LICENSE* README.md CHANGELOG.md "dist/stage/$root/"
-    cp -r dist/man dist/completions "dist/stage/$root/"
+    cp -r target/package/man target/package/completions "dist/stage/$root/"
     cp -r deploy/install.sh deploy/clarion-collector.toml deploy/{systemd,sysctl.d,sysusers.d,tmpfiles.d,nftables} \
         "dist/stage/$root/deploy/"
     # Modes of a checkout depend on who made it.
@@ -71,10 +76,6 @@ archive() { # target
 
 package() { # target
     say "Debian package for $1"
-    # cargo-deb looks for pages and completions where its table in Cargo.toml says: target/package.
-    rm -rf target/package
-    mkdir -p target/package
-    cp -r dist/man dist/completions target/package/
     cargo deb --locked --no-build --no-strip --target "$1" --output dist/ >/dev/null
 }
 
@@ -87,13 +88,11 @@ sbom() {
 }
 
 rm -rf dist
-mkdir -p dist/man dist/completions
+mkdir dist
 for target in "${targets[@]}"; do build "$target"; done
 
-say "man pages and completions"
-program=$out/$host/release/$name
-"$program" man --out dist/man
-for shell in bash elvish fish zsh; do "$program" completions "$shell" >"dist/completions/$name.$shell"; done
+say "man pages, completions and the package's changelog"
+deploy/release/pages.sh "$out/$host/release/$name"
 
 for target in "${targets[@]}"; do
     archive "$target"
@@ -108,5 +107,4 @@ if cargo cyclonedx --version >/dev/null 2>&1; then
 else
     say "no SBOM: cargo install --locked cargo-cyclonedx"
 fi
-rm -rf dist/man dist/completions
 (cd dist && sha256sum -- * >SHA256SUMS && cat SHA256SUMS)

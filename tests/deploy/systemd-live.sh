@@ -75,6 +75,8 @@ ENV
     grep -qx $'Seccomp:\t2' "/proc/$pid/status" || fail "no filter of system calls"
     grep -qx $'CapEff:\t0000000000000000' "/proc/$pid/status" || fail "it has capabilities"
     grep -qx $'NoNewPrivs:\t1' "/proc/$pid/status" || fail "it may gain privileges"
+    [[ ! -e /proc/net/if_inet6 ]] || journalctl -u $unit -o cat | grep -q 'listening address=\[::\]:2055' ||
+        fail "there is IPv6, but it does not listen on it"
     generate 20000 20
     wait_for "20000 delivered records" \
         bash -c "exec 3<>/dev/tcp/127.0.0.1/8081; printf 'GET /metrics/prometheus HTTP/1.0\r\n\r\n' >&3
@@ -243,4 +245,4 @@ if ((code)) || [[ ! -s $scratch/out/log ]]; then
     cat "$scratch/boot" "$scratch/out/log" 2>/dev/null || true
     die "ended with $code"
 fi
-echo "systemd-live.sh: $(tail -n 1 "$scratch/out/log")"
+echo "systemd-live.sh: $(grep '^installed, ' "$scratch/out/log")"

@@ -20,7 +20,7 @@ assets() { # Cargo.toml
     python3 - "$1" <<'PY'
 import glob, sys, tomllib
 deb = tomllib.load(open(sys.argv[1], "rb"))["package"]["metadata"]["deb"]
-targets = [row[1] + (row[0].rsplit("/", 1)[1] if row[1].endswith("/") else "") for row in deb["assets"]]
+targets = [row[1] + (row[0].rsplit("/", 1)[-1] if row[1].endswith("/") else "") for row in deb["assets"]]
 faults = [f"an asset whose source is not there: {row[0]}" for row in deb["assets"]
           if not row[0].startswith("target/release/") and not glob.glob(row[0])]
 faults += [f"{file} is no asset" for file in deb["conf-files"] if file.lstrip("/") not in targets]

@@ -206,6 +206,7 @@ const EXIT_STATUS_OF_A_COMMAND: Rows = &[
     ("0", "It worked, and what it looked at is right."),
     ("1", "It did not, or something is wrong: the report or standard error says what."),
     ("2", "Wrong usage."),
+    ("3", "doctor only: there are warnings, and no fault."),
 ];
 
 const SIGNALS: Rows = &[

@@ -2,32 +2,16 @@
 //! v9 with a template of 20 IPv4 fields (64 octets a record, 22 records, as the performance plan has it).
 
 use std::hint::black_box;
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use clarion_collector::decode::{
-    Datagram, DecodeSettings, Domain, DomainKey, ExporterState, LearnedBudget, Selection, Session, decode, identify,
-};
-use clarion_collector::flow::{Exporter, FlowBatch, Version};
-use clarion_collector::limits;
+use clarion_collector::decode::{Datagram, DecodeSettings, Domain, decode, identify};
+use clarion_collector::flow::{FlowBatch, Version};
 use clarion_collector::tools::synthetic::{SyntheticExporter, SyntheticOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const NOW_NS: u64 = 1_700_000_000_000_000_000;
 
 fn domain(version: Version) -> Domain {
-    let settings =
-        DecodeSettings { selection: Selection::Core, sampling_default: None, sampling_override: None, park_age_ns: 0 };
-    let budget = Arc::new(LearnedBudget {
-        parked_octets: AtomicU64::new(0),
-        parked_octets_max: limits::PARKED_OCTETS.default,
-        learned_octets: AtomicU64::new(0),
-        learned_octets_max: limits::LEARNED_OCTETS.default,
-    });
-    let exporter = Arc::new(Exporter::of_address(IpAddr::from([192, 0, 2, 1])));
-    let state = Arc::new(ExporterState::new(exporter, settings, budget));
-    Domain::new(DomainKey { session: Session::Any, version, observation_domain: 1 }, state, None)
+    Domain::alone(version, 1, DecodeSettings { park_age_ns: 0, ..DecodeSettings::default() })
 }
 
 /// 20 fields, 64 octets: addresses, ports, protocol, flags, TOS, interfaces, AS, counters, times ...

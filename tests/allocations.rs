@@ -9,13 +9,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use clarion_collector::decode::{
-    Datagram, DecodeSettings, Domain, DomainKey, ExporterState, LearnedBudget, Outcome, Selection, SequenceNote,
-    Session, decode, identify,
-};
+use clarion_collector::decode::{Datagram, DecodeSettings, Domain, Outcome, Selection, SequenceNote, decode, identify};
 use clarion_collector::flow::{Exporter, FlowBatch, FlowRecord, Presence, Version};
 use clarion_collector::limits;
 use clarion_collector::metrics::{Metrics, Shape};
@@ -85,16 +81,7 @@ fn the_allocator_counts_what_is_allocated() {
 }
 
 fn domain(version: Version, selection: Selection) -> Domain {
-    let settings = DecodeSettings { selection, sampling_default: None, sampling_override: None, park_age_ns: 0 };
-    let budget = Arc::new(LearnedBudget {
-        parked_octets: AtomicU64::new(0),
-        parked_octets_max: limits::PARKED_OCTETS.default,
-        learned_octets: AtomicU64::new(0),
-        learned_octets_max: limits::LEARNED_OCTETS.default,
-    });
-    let exporter = Arc::new(Exporter::of_address(IpAddr::from([192, 0, 2, 1])));
-    let state = Arc::new(ExporterState::new(exporter, settings, budget));
-    Domain::new(DomainKey { session: Session::Any, version, observation_domain: 1 }, state, None)
+    Domain::alone(version, 1, DecodeSettings { selection, park_age_ns: 0, ..DecodeSettings::default() })
 }
 
 fn decode_into(domain: &Domain, octets: &[u8], batch: &mut FlowBatch) -> Outcome {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clarion_collector::decode::{
-    Datagram, DecodeSettings, Domain, DomainKey, ExporterState, Header, LearnedBudget, Outcome, Selection, Session,
-    carries_templates, decode, identify,
+    Datagram, DecodeSettings, Domain, DomainKey, ExporterState, Header, Outcome, Selection, Session, carries_templates,
+    decode, identify,
 };
 use clarion_collector::flow::{Exporter, FlowBatch, FlowRecord, Presence};
 use clarion_collector::limits;
@@ -82,16 +82,10 @@ struct Learned {
 
 impl Learner {
     fn new(selection: Selection) -> Self {
-        let budget = LearnedBudget {
-            parked_octets: 0.into(),
-            parked_octets_max: limits::PARKED_OCTETS.default,
-            learned_octets: 0.into(),
-            learned_octets_max: limits::LEARNED_OCTETS.default,
-        };
         let settings =
             DecodeSettings { selection, sampling_default: None, sampling_override: None, park_age_ns: PARK_AGE_NS };
         let exporter = Exporter::of_address(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let state = Arc::new(ExporterState::new(Arc::new(exporter), settings, Arc::new(budget)));
+        let state = Arc::new(ExporterState::new(Arc::new(exporter), settings, Arc::default()));
         Self { state, domains: BTreeMap::new() }
     }
 

@@ -128,12 +128,7 @@ impl ExporterTable {
     /// # Errors
     /// A sentence for the operator: a rule that cannot hold.
     pub fn new(settings: &CollectSettings, books: Books) -> Result<Self, String> {
-        let budget = Arc::new(LearnedBudget {
-            parked_octets: AtomicU64::new(0),
-            parked_octets_max: settings.parked_octets_max,
-            learned_octets: AtomicU64::new(0),
-            learned_octets_max: settings.learned_octets_max,
-        });
+        let budget = Arc::new(LearnedBudget::new(settings.parked_octets_max, settings.learned_octets_max));
         Ok(Self {
             rules: Rules::new(settings)?,
             gateways: Gateways::default(),

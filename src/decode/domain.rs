@@ -17,7 +17,7 @@ use super::sampling::SamplingTables;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
 use super::template::TemplateKind;
 use crate::flow::{Exporter, SamplingSource, Version};
-use crate::limits::OPTIONS_ENTRIES_PER_TABLE_MAX;
+use crate::limits::{LEARNED_OCTETS, OPTIONS_ENTRIES_PER_TABLE_MAX, PARKED_AGE_S, PARKED_OCTETS};
 
 /// Which datagrams share templates (protocol.md DEC-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +62,18 @@ pub struct DecodeSettings {
     pub park_age_ns: u64,
 }
 
+impl Default for DecodeSettings {
+    /// Those of an exporter that the operator said nothing about.
+    fn default() -> Self {
+        Self {
+            selection: Selection::Core,
+            sampling_default: None,
+            sampling_override: None,
+            park_age_ns: PARKED_AGE_S.default * 1_000_000_000,
+        }
+    }
+}
+
 /// Bounds that all domains share.
 #[derive(Debug)]
 pub struct LearnedBudget {
@@ -76,10 +88,28 @@ pub struct LearnedBudget {
 }
 
 impl LearnedBudget {
+    /// Nothing taken yet, of so many octets each.
+    #[must_use]
+    pub const fn new(parked_octets_max: u64, learned_octets_max: u64) -> Self {
+        Self {
+            parked_octets: AtomicU64::new(0),
+            parked_octets_max,
+            learned_octets: AtomicU64::new(0),
+            learned_octets_max,
+        }
+    }
+
     /// Takes `octets` of `counter` if they fit below `max`.
     pub(super) fn reserve(counter: &AtomicU64, octets: u64, max: u64) -> bool {
         let fits = |now: u64| now.checked_add(octets).filter(|sum| *sum <= max);
         counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+    }
+}
+
+impl Default for LearnedBudget {
+    /// The bounds of a collector that was told nothing else.
+    fn default() -> Self {
+        Self::new(PARKED_OCTETS.default, LEARNED_OCTETS.default)
     }
 }
 
@@ -301,6 +331,14 @@ impl Domain {
             sequence: Mutex::default(),
             view: ArcSwap::from_pointee(view),
         }
+    }
+
+    /// A domain of an exporter and bounds of its own, as tests, benches and fuzzing want it.
+    #[must_use]
+    pub fn alone(version: Version, observation_domain: u32, settings: DecodeSettings) -> Self {
+        let exporter = Arc::new(Exporter::of_address([192, 0, 2, 1].into()));
+        let state = ExporterState::new(exporter, settings, Arc::default());
+        Self::new(DomainKey { session: Session::Any, version, observation_domain }, Arc::new(state), None)
     }
 
     /// Applies the messages of one receive batch, sorted here by sequence number; `window` is how

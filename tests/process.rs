@@ -4,6 +4,8 @@
 mod beside;
 #[path = "process/child.rs"]
 mod child;
+#[path = "process/closed.rs"]
+mod closed;
 #[path = "process/configured.rs"]
 mod configured;
 #[path = "process/ends.rs"]

@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
+use super::say::{print, tell};
 use crate::cli::BackendArgs;
 use crate::sink::retry::Random;
 use serve::{Mood, Shared};
@@ -159,13 +160,13 @@ impl From<&BackendArgs> for BackendOptions {
 /// The command: serves until Ctrl-C, SIGTERM or the end of `--seconds`, then prints what was counted.
 ///
 /// # Errors
-/// What [`Backend::start`] fails for, with the address; no signal handling.
+/// What [`Backend::start`] fails for, with the address; no signal handling; a full standard output.
 pub fn run(args: &BackendArgs) -> anyhow::Result<ExitCode> {
     let (listen, seconds) = (args.listen, args.seconds);
     let backend = Backend::start(args.into()).with_context(|| {
         format!("the backend cannot start on {listen}: is the port taken? choose another by --listen")
     })?;
-    eprintln!("backend listens on http://{}; figures at /stats; Ctrl-C ends it", backend.address());
+    tell(format_args!("backend listens on http://{}; figures at /stats; Ctrl-C ends it", backend.address()));
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let end = async {
@@ -180,7 +181,7 @@ pub fn run(args: &BackendArgs) -> anyhow::Result<ExitCode> {
             () = end => Ok(()),
         }
     })?;
-    println!("{}", serde_json::to_string_pretty(&backend.stop())?);
+    print(format!("{}\n", serde_json::to_string_pretty(&backend.stop())?).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,9 +2,9 @@
 //! what the process may hold in memory. Binds nothing, connects to nothing, writes nothing.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 
+use super::say::print;
 use crate::cli::CheckArgs;
 use crate::config::{self, KEYS, Loaded, NoteLevel, Overrides, approximate};
 
@@ -14,11 +14,8 @@ use crate::config::{self, KEYS, Loaded, NoteLevel, Overrides, approximate};
 /// What is wrong with the configuration, or standard output.
 pub fn run(args: &CheckArgs, overrides: &Overrides) -> anyhow::Result<ExitCode> {
     let text = if args.print_default { config::default_file() } else { report(&config::load_here(overrides)?) };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // The reader has seen enough.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        other => other.map(|()| ExitCode::SUCCESS).map_err(Into::into),
-    }
+    print(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What `check` prints of a right configuration.

@@ -83,7 +83,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// The command.
 ///
 /// # Errors
-/// Something could not be started.
+/// Something could not be started, or standard output is full.
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let options = DemoOptions {
         duration: args.seconds.map(Duration::from_secs),
@@ -92,8 +92,18 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     };
     let stop = stop::on_signal()?;
     let mut view = show::View::new(&options);
-    let report = run_with(&options, &stop, |sample| view.sample(sample))?;
-    view.summary(&report);
+    let mut written = Ok(true);
+    let report = run_with(&options, &stop, |sample| {
+        if matches!(written, Ok(true)) {
+            written = view.sample(sample);
+        }
+        // Nobody looks any more: it drains at once, and its exit code still says how it went.
+        if !matches!(written, Ok(true)) {
+            stop.store(true, Ordering::Release);
+        }
+    })?;
+    written?;
+    view.summary(&report)?;
     Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -7,7 +7,7 @@
 //! report says what was obtained.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
+use super::say::{note, print, tell};
 use super::sender::{Pace, Sender};
 use super::stop;
 use super::synthetic::{SyntheticExporter, SyntheticOptions};
@@ -161,10 +162,10 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         ..GenerateOptions::new(args.to, args.rate)
     };
     if options.exporters < options.versions.len() {
-        eprintln!(
+        tell(format_args!(
             "{} exporters take turns with v5, v9 and IPFIX: give --exporters 3 or more for all",
             options.exporters
-        );
+        ));
     }
     let stop = stop::on_signal()?;
     let watched = Arc::clone(&options.progress);
@@ -181,15 +182,14 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     }
     let report = result?;
     if report.refused > 0 {
-        eprintln!(
+        tell(format_args!(
             "{} of {} datagrams met a closed port: nobody listens on {}",
             report.refused, report.datagrams, args.to
-        );
+        ));
     }
     let mut line = serde_json::to_vec(&report).context("cannot write the report")?;
     line.push(b'\n');
-    // A reader that went away is no failure of the load.
-    let _ = std::io::stdout().write_all(&line);
+    print(&line)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -203,9 +203,9 @@ fn show_progress(progress: &Progress, rate: u64, ended: &AtomicBool) {
         let obtained = (records - before) as f64 / at.elapsed().as_secs_f64().max(1e-3);
         (before, at) = (records, Instant::now());
         let datagrams = progress.datagrams.load(Ordering::Relaxed);
-        eprint!("\r\x1b[K{obtained:.0}/s of {rate}/s, {records} records, {datagrams} datagrams sent");
+        note(format!("\r\x1b[K{obtained:.0}/s of {rate}/s, {records} records, {datagrams} datagrams sent"));
     }
-    eprintln!();
+    note("\n");
 }
 
 /// Sends until the time or the number of records is reached, or `stop` is set.

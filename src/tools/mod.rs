@@ -15,5 +15,6 @@ pub mod manual;
 pub mod replay;
 pub mod synthetic;
 
+mod say;
 mod sender;
 mod stop;

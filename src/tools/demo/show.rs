@@ -1,10 +1,11 @@
 //! What the demo prints: a block that redraws itself on a terminal, else one line a second.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::{DemoOptions, DemoReport, Sample};
+use crate::tools::say::print;
 
 /// Where the figures go.
 pub(super) struct View {
@@ -28,8 +29,11 @@ impl View {
         Self { terminal: std::io::stdout().is_terminal(), rate: options.rate, drawn: 0, last: None }
     }
 
-    /// Shows how things stand.
-    pub(super) fn sample(&mut self, sample: &Sample) {
+    /// Shows how things stand. False if nobody looks any more.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub(super) fn sample(&mut self, sample: &Sample) -> anyhow::Result<bool> {
         let text = if self.last.is_none() {
             let head = format!(
                 "collector, backend and exporters run; status and metrics: http://{0}/ and http://{0}/metrics\n\
@@ -47,8 +51,7 @@ impl View {
             self.line(sample)
         };
         self.last = Some(sample.clone());
-        // A reader that went away does not end the demo: its exit code still says how it went.
-        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        print(text.as_bytes())
     }
 
     fn rates(&self, sample: &Sample) -> Rates {
@@ -98,8 +101,11 @@ impl View {
     }
 
     /// The end.
-    pub(super) fn summary(&self, report: &DemoReport) {
-        let _ = std::io::stdout().lock().write_all(summary(report).as_bytes());
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub(super) fn summary(&self, report: &DemoReport) -> anyhow::Result<bool> {
+        print(summary(report).as_bytes())
     }
 }
 

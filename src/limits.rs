@@ -251,6 +251,14 @@ pub const CAPTURE_BUFFER_OCTETS: usize = 512 * KIB as usize;
 pub const CAPTURE_BLOCK_OCTETS_MAX: usize = 16 * MIB as usize;
 /// Interfaces of one section of a pcapng file.
 pub const CAPTURE_INTERFACES_MAX: usize = 4_096;
+/// IP packets of a capture that are being joined at once, or lately were: a few thousand exporters with
+/// large datagrams keep far fewer open, for their fragments stand next to each other.
+pub const CAPTURE_FRAGMENTED_MAX: usize = 4_096;
+/// Octets of fragments that wait: all of them at 4 KiB, some 256 of the largest.
+pub const CAPTURE_FRAGMENT_OCTETS_MAX: usize = 16 * MIB as usize;
+/// Age at which a packet whose fragments did not all come is given up, seconds of the capture: what Linux
+/// takes. Numbers of IPv4 (16 bits) come again soon.
+pub const CAPTURE_FRAGMENT_AGE_S: u64 = 30;
 /// Sockets that `replay` opens: one for each original address and port; further ones share.
 pub const REPLAY_SOCKETS_MAX: usize = 512;
 /// Exporters that `generate` plays: each has a socket and a source address of its own.

@@ -1,22 +1,27 @@
 //! Capture files (pcap, pcapng) -> UDP payloads in the order of the file.
 //!
-//! A file enters, [`CapturedDatagram`]s leave: time, both ends, payload. The file is read as a
-//! stream, so its size does not matter. A damaged or truncated file gives every datagram that is
-//! whole and then one [`CaptureError`] that says where it broke. What is not a whole UDP datagram is
-//! counted by kind in [`CaptureCounts`]; IP fragments are counted, not joined.
+//! A file enters, packed by gzip or zstd or plain; [`CapturedDatagram`]s leave: time, both ends, payload.
+//! It is read as a stream, so its size does not matter. A damaged or truncated file gives every datagram
+//! that is whole and then one [`CaptureError`] that says where it broke. IP fragments are joined; what
+//! gives no whole UDP datagram is counted by kind in [`CaptureCounts`].
 
+mod block;
 mod frame;
+mod join;
+mod source;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
-use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
+use pcap_parser::traits::PcapReaderIterator;
+use pcap_parser::{PcapError, create_reader};
 
-use crate::limits::{CAPTURE_BLOCK_OCTETS_MAX, CAPTURE_BUFFER_OCTETS, CAPTURE_INTERFACES_MAX};
-use frame::{Frame, dissect};
+use crate::limits::{CAPTURE_BLOCK_OCTETS_MAX, CAPTURE_BUFFER_OCTETS};
+use block::{Found, Sections};
+use source::{Fault, Packing, Source, stranger};
 
 /// One UDP datagram of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,16 +36,27 @@ pub struct CapturedDatagram<'a> {
     pub octets: &'a [u8],
 }
 
-/// What a capture held; every frame is in exactly one of the others.
+/// What a capture held. Every frame is in one of `datagrams` (without those of `joined`), `fragments`,
+/// `cut_off`, `other`, `malformed` and `unknown_link`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CaptureCounts {
     /// Frames in the file.
     pub frames: u64,
     /// UDP datagrams given out.
     pub datagrams: u64,
-    /// IP fragments.
+    /// Of these joined from IP fragments.
+    pub joined: u64,
+    /// IP fragments that may belong to UDP datagrams.
     pub fragments: u64,
-    /// UDP datagrams that the capture cut off (snap length).
+    /// Fragmented IP packets of which a part never came.
+    pub incomplete: u64,
+    /// Fragmented IP packets that were given up because too many were open at once.
+    pub crowded_out: u64,
+    /// Fragmented IP packets whose parts overlap or contradict each other.
+    pub contradictory: u64,
+    /// Joined IP packets without a UDP datagram that adds up.
+    pub joined_malformed: u64,
+    /// UDP datagrams, and fragments, that the capture cut off (snap length).
     pub cut_off: u64,
     /// Frames of other protocols.
     pub other: u64,
@@ -48,6 +64,23 @@ pub struct CaptureCounts {
     pub malformed: u64,
     /// Frames of link types that are not read.
     pub unknown_link: u64,
+}
+
+impl CaptureCounts {
+    /// What gave no datagram though it might have: how many, and what.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<(u64, &'static str)> {
+        let all = [
+            (self.incomplete, "IP packets were left out: not all of their fragments are in the capture"),
+            (self.crowded_out, "IP packets were left out: too many fragmented ones were open at once"),
+            (self.contradictory, "IP packets were left out: their fragments overlap or contradict each other"),
+            (self.joined_malformed, "joined IP packets were left out: their UDP header does not add up"),
+            (self.cut_off, "datagrams or fragments were left out: the capture kept only their beginning (snap length)"),
+            (self.malformed, "frames were left out: their headers do not add up"),
+            (self.unknown_link, "frames were left out: their link type is not read"),
+        ];
+        all.into_iter().filter(|(count, _)| *count > 0).collect()
+    }
 }
 
 /// Why a capture could not be read, or not to its end.
@@ -77,29 +110,20 @@ pub enum CaptureError {
         /// The file.
         name: String,
         /// What is wrong.
-        detail: &'static str,
-        /// Where the block begins.
+        detail: Cow<'static, str>,
+        /// Where the block begins, in what a packed file unpacks to.
         octet: u64,
     },
-}
-
-/// Clock and link type of one interface of the capture.
-#[derive(Debug, Clone, Copy)]
-struct Interface {
-    link: i32,
-    /// Units of a stamp in a second.
-    resolution: u64,
-    /// Seconds to add to a stamp.
-    offset: i64,
 }
 
 /// A capture file that is being read.
 pub struct Capture {
     name: String,
     reader: Box<dyn PcapReaderIterator + Send>,
-    /// pcapng: those of the current section; pcap: one, of the file header.
-    interfaces: Vec<Interface>,
-    big_endian: bool,
+    packing: Packing,
+    /// What ended the reading of the file before its end.
+    fault: Fault,
+    sections: Sections,
     ended: bool,
     counts: CaptureCounts,
     payload: Vec<u8>,
@@ -109,12 +133,6 @@ impl std::fmt::Debug for Capture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Capture").field("name", &self.name).field("counts", &self.counts).finish_non_exhaustive()
     }
-}
-
-/// What a block was, once it no longer borrows the reader.
-enum Step {
-    Datagram { time_ns: u64, src: SocketAddr, dst: SocketAddr },
-    Nothing,
 }
 
 impl Capture {
@@ -138,21 +156,26 @@ impl Capture {
     /// # Errors
     /// It cannot be read, or is no capture.
     pub fn from_reader(name: String, source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
-        match create_reader(CAPTURE_BUFFER_OCTETS, Whole(source)) {
-            Ok(reader) => Ok(Self {
-                name,
-                reader,
-                interfaces: Vec::new(),
-                big_endian: false,
-                ended: false,
-                counts: CaptureCounts::default(),
-                payload: Vec::new(),
-            }),
-            Err(PcapError::ReadError) => Err(CaptureError::Io { name, source: io::Error::other("it cannot be read") }),
-            Err(PcapError::Eof) => Err(CaptureError::NotACapture { name, detail: "it is empty" }),
-            Err(PcapError::Incomplete(_)) => Err(CaptureError::NotACapture { name, detail: "it is too short" }),
-            Err(_) => Err(CaptureError::NotACapture { name, detail: "its first octets are unknown" }),
-        }
+        let (source, packing, fault) = match Source::new(source) {
+            Ok(parts) => parts,
+            Err(source) => return Err(CaptureError::Io { name, source }),
+        };
+        let head = source.head();
+        let reader = match create_reader(CAPTURE_BUFFER_OCTETS, source) {
+            Ok(reader) => reader,
+            Err(error) => {
+                let detail = match (fault.text(), error) {
+                    (Some(text), _) => return Err(CaptureError::Io { name, source: io::Error::other(text) }),
+                    (None, PcapError::Incomplete(_)) => "it is too short",
+                    (None, PcapError::Eof) if packing != Packing::Plain => "there is nothing in it",
+                    (None, _) => stranger(&head),
+                };
+                return Err(CaptureError::NotACapture { name, detail });
+            }
+        };
+        let sections = Sections::new(reader.data());
+        let counts = CaptureCounts::default();
+        Ok(Self { name, reader, packing, fault, sections, ended: false, counts, payload: Vec::new() })
     }
 
     /// Name of the file, for messages.
@@ -173,7 +196,7 @@ impl Capture {
     /// The file is damaged from here on: reported once, then the capture has ended.
     pub fn next_datagram(&mut self) -> Result<Option<CapturedDatagram<'_>>, CaptureError> {
         while !self.ended {
-            if let Step::Datagram { time_ns, src, dst } = self.step()? {
+            if let Found::Datagram { time_ns, src, dst } = self.step()? {
                 return Ok(Some(CapturedDatagram { time_ns, src, dst, octets: &self.payload }));
             }
         }
@@ -181,186 +204,66 @@ impl Capture {
     }
 
     /// Reads one block, or more of the file.
-    fn step(&mut self) -> Result<Step, CaptureError> {
+    fn step(&mut self) -> Result<Found, CaptureError> {
         let (detail, grow) = match self.reader.next() {
             Ok((length, block)) => {
-                let mut view = View {
-                    interfaces: &mut self.interfaces,
-                    big_endian: &mut self.big_endian,
-                    counts: &mut self.counts,
-                    payload: &mut self.payload,
-                };
-                let step = view.read(block);
+                let found = self.sections.read(&block, &mut self.counts, &mut self.payload);
                 self.reader.consume(length);
-                return Ok(step);
+                return Ok(found);
             }
-            Err(PcapError::Eof) => {
-                self.ended = true;
-                return Ok(Step::Nothing);
-            }
+            Err(PcapError::Eof) => return self.end(None),
             Err(PcapError::Incomplete(_)) => ("", false),
             Err(PcapError::BufferTooSmall) => ("", true),
             Err(PcapError::UnexpectedEof) => ("the file ends inside a block", false),
             Err(PcapError::ReadError) => ("the file cannot be read further", false),
             Err(_) => ("a block's header makes no sense", false),
         };
+        // Between two whole lengths that agree only the inside is wrong: the next block is where it should be.
+        if let Some(length) = self.sections.skip(self.reader.data(), &mut self.counts) {
+            self.reader.consume(length);
+            return Ok(Found::Nothing);
+        }
         if !detail.is_empty() {
-            return Err(self.damaged(detail));
+            return self.end(Some(detail));
         }
         let held = self.reader.data().len();
         if grow || held >= CAPTURE_BUFFER_OCTETS {
             // Frames end at 256 KiB; larger are pcapng's name and secret blocks, or garbage.
             if held >= CAPTURE_BLOCK_OCTETS_MAX {
-                return Err(self.damaged("a block says that it is longer than any capture has them"));
+                return self.end(Some(TOO_LONG));
             }
             self.reader.grow((held * 2).max(CAPTURE_BUFFER_OCTETS * 2));
         }
         if self.reader.refill().is_err() {
-            return Err(self.damaged("the file cannot be read further"));
+            return self.end(Some("the file cannot be read further"));
         }
         if self.reader.data().len() == held && !self.reader.reader_exhausted() {
-            return Err(self.damaged("a block says that it is longer than any capture has them"));
+            return self.end(Some(TOO_LONG));
         }
-        Ok(Step::Nothing)
+        Ok(Found::Nothing)
     }
 
-    fn damaged(&mut self, detail: &'static str) -> CaptureError {
+    /// The end of the file, or of what can be read of it.
+    fn end(&mut self, detail: Option<&'static str>) -> Result<Found, CaptureError> {
         self.ended = true;
-        CaptureError::Damaged { name: self.name.clone(), detail, octet: self.reader.consumed() as u64 }
-    }
-}
-
-/// A source whose reads fill what they are given, so that a pipe's first short read is not taken for
-/// a file that is too short to be a capture.
-struct Whole<R>(R);
-
-impl<R: Read> Read for Whole<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < into.len() {
-            match self.0.read(&mut into[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if filled == 0 => return Err(e),
-                Err(_) => break,
-            }
-        }
-        Ok(filled)
-    }
-}
-
-/// The parts of a [`Capture`] that a block may change while it borrows the reader.
-struct View<'a> {
-    interfaces: &'a mut Vec<Interface>,
-    big_endian: &'a mut bool,
-    counts: &'a mut CaptureCounts,
-    payload: &'a mut Vec<u8>,
-}
-
-impl View<'_> {
-    fn read(&mut self, block: PcapBlockOwned<'_>) -> Step {
-        match block {
-            PcapBlockOwned::LegacyHeader(header) => {
-                let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-                // The upper bits of the link type word tell of a frame check sequence.
-                self.interfaces.push(Interface { link: header.network.0 & 0x0fff_ffff, resolution, offset: 0 });
-                Step::Nothing
-            }
-            PcapBlockOwned::Legacy(frame) => {
-                let Some(interface) = self.interfaces.first().copied() else { return Step::Nothing };
-                let part = u64::from(frame.ts_usec).saturating_mul(1_000_000_000 / interface.resolution);
-                let time_ns = u64::from(frame.ts_sec) * 1_000_000_000 + part;
-                self.frame(interface.link, time_ns, frame.data)
-            }
-            PcapBlockOwned::NG(Block::SectionHeader(section)) => {
-                *self.big_endian = section.big_endian();
-                self.interfaces.clear();
-                Step::Nothing
-            }
-            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-                if self.interfaces.len() < CAPTURE_INTERFACES_MAX {
-                    // The reader takes the offset as little-endian whatever the section says.
-                    let offset = interface.if_tsoffset;
-                    self.interfaces.push(Interface {
-                        link: interface.linktype.0,
-                        resolution: resolution(interface.if_tsresol),
-                        offset: if *self.big_endian { offset.swap_bytes() } else { offset },
-                    });
-                }
-                Step::Nothing
-            }
-            PcapBlockOwned::NG(Block::EnhancedPacket(block)) => {
-                let interface = usize::try_from(block.if_id).ok().and_then(|i| self.interfaces.get(i)).copied();
-                let Some(interface) = interface else { return self.without_interface() };
-                let stamp = u64::from(block.ts_high) << 32 | u64::from(block.ts_low);
-                self.frame(interface.link, interface.unix_ns(stamp), block.packet_data())
-            }
-            PcapBlockOwned::NG(Block::SimplePacket(block)) => {
-                let Some(interface) = self.interfaces.first().copied() else { return self.without_interface() };
-                self.frame(interface.link, 0, block.packet_data())
-            }
-            PcapBlockOwned::NG(_) => Step::Nothing,
-        }
-    }
-
-    fn without_interface(&mut self) -> Step {
-        self.counts.frames += 1;
-        self.counts.malformed += 1;
-        Step::Nothing
-    }
-
-    fn frame(&mut self, link: i32, time_ns: u64, octets: &[u8]) -> Step {
-        self.counts.frames += 1;
-        let count = match dissect(link, octets) {
-            Frame::Udp { src, dst, payload } => {
-                self.counts.datagrams += 1;
-                self.payload.clear();
-                self.payload.extend_from_slice(payload);
-                return Step::Datagram { time_ns, src, dst };
-            }
-            Frame::Fragment => &mut self.counts.fragments,
-            Frame::CutOff => &mut self.counts.cut_off,
-            Frame::Other => &mut self.counts.other,
-            Frame::Malformed => &mut self.counts.malformed,
-            Frame::UnknownLink => &mut self.counts.unknown_link,
+        self.sections.finish(&mut self.counts);
+        let mut detail = match (self.fault.text(), detail) {
+            (Some(text), _) => Cow::Owned(format!("the file cannot be read further ({text})")),
+            (None, Some(detail)) => Cow::Borrowed(detail),
+            (None, None) => return Ok(Found::Nothing),
         };
-        *count += 1;
-        Step::Nothing
+        if self.packing != Packing::Plain {
+            detail.to_mut().push_str(", unpacked");
+        }
+        Err(CaptureError::Damaged { name: self.name.clone(), detail, octet: self.reader.consumed() as u64 })
     }
 }
 
-impl Interface {
-    fn unix_ns(self, stamp: u64) -> u64 {
-        let units = u128::from(stamp);
-        let ns = units * 1_000_000_000 / u128::from(self.resolution);
-        let offset = i128::from(self.offset) * 1_000_000_000;
-        u64::try_from(ns.cast_signed() + offset).unwrap_or(0)
-    }
-}
-
-/// Units in a second by pcapng's if_tsresol: a power of 10, or of 2 where the top bit is set.
-fn resolution(code: u8) -> u64 {
-    let exponent = u32::from(code & 0x7f);
-    let units = if code & 0x80 == 0 { 10_u64.checked_pow(exponent) } else { 1_u64.checked_shl(exponent) };
-    units.filter(|u| *u > 0).unwrap_or(1_000_000)
-}
+const TOO_LONG: &str = "a block says that it is longer than any capture has them";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn resolutions_of_pcapng() {
-        assert_eq!(resolution(6), 1_000_000);
-        assert_eq!(resolution(9), 1_000_000_000);
-        assert_eq!(resolution(0x8a), 1_024);
-        assert_eq!(resolution(0x7f), 1_000_000, "10^127 is nothing: the default stands");
-        assert_eq!(resolution(0xff), 1_000_000, "2^127 likewise");
-        let binary = Interface { link: 1, resolution: 1_024, offset: -1 };
-        assert_eq!(binary.unix_ns(3 * 1_024 + 512), 2_500_000_000);
-        assert_eq!(binary.unix_ns(0), 0, "before 1970 there is no stamp");
-    }
 
     #[test]
     fn what_is_no_capture_is_named() {
@@ -368,6 +271,9 @@ mod tests {
         assert!(of(b"").contains("empty"));
         assert!(of(b"\xd4\xc3\xb2\xa1").contains("too short"));
         assert!(of(b"{\"records\": []}, and more of the kind").contains("first octets"));
+        assert!(of(b"\xfd7zXZ\x00\x00\x04 and so on, and so on").contains("xz"));
+        assert!(of(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]).contains("nothing in it"));
+        assert!(of(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 7, 7, 7, 7, 7, 7, 7]).starts_with("x: "));
         assert!(Capture::open(Path::new("/nonexistent/x.pcap")).unwrap_err().to_string().contains("x.pcap"));
     }
 }

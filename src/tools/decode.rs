@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::capture::Capture;
+use super::say::tell;
 use crate::cli::{DecodeArgs, Elements};
 use crate::decode::{DecodeSettings, Selection};
 use crate::flow::FlowBatch;
@@ -52,7 +53,7 @@ fn one_file(path: &Path, selection: Selection, summary_only: bool, out: &mut imp
     let mut capture = match Capture::open(path) {
         Ok(capture) => capture,
         Err(error) => {
-            eprintln!("{error}");
+            tell(error);
             return Ok(false);
         }
     };
@@ -77,10 +78,10 @@ fn one_file(path: &Path, selection: Selection, summary_only: bool, out: &mut imp
     out.write_all(&lines)?;
     out.flush()?;
     for problem in summary.problems() {
-        eprintln!("{}: {problem}", capture.name());
+        tell(format_args!("{}: {problem}", capture.name()));
     }
     if let Some(damage) = &summary.damage {
-        eprintln!("{damage}");
+        tell(damage);
     }
     Ok(summary.damage.is_none())
 }

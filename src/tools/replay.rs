@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use super::capture::Capture;
+use super::say::tell;
 use super::sender::{Pace, Sender, sleep_until};
 use super::stop;
 use crate::cli::ReplayArgs;
@@ -103,20 +104,23 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let report = send(&args.files, args.to, &options)?;
     if args.per_exporter_source || std::io::stderr().is_terminal() {
         for (original, source) in &report.sources {
-            eprintln!("{original} was sent from {source}");
+            tell(format_args!("{original} was sent from {source}"));
         }
     }
     for problem in &report.problems {
-        eprintln!("{problem}");
+        tell(problem);
     }
     if report.refused > 0 {
-        eprintln!(
+        tell(format_args!(
             "{} of {} datagrams met a closed port: nobody listens on {}",
             report.refused, report.datagrams, args.to
-        );
+        ));
     }
     let seconds = begun.elapsed().as_secs_f64();
-    eprintln!("{} datagrams, {} octets sent to {} in {seconds:.1} s", report.datagrams, report.octets, args.to);
+    tell(format_args!(
+        "{} datagrams, {} octets sent to {} in {seconds:.1} s",
+        report.datagrams, report.octets, args.to
+    ));
     Ok(if report.datagrams == 0 || !report.problems.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -207,14 +211,8 @@ fn send_capture(
             Err(e) => return Err(e).with_context(|| format!("sending to {}", sources.to)),
         }
     }
-    let counts = capture.counts();
-    for (count, what) in [
-        (too_long, "datagrams were not sent: too long for the way to the target"),
-        (counts.fragments, "IP fragments were not sent: they are not joined yet"),
-        (counts.cut_off, "datagrams that the capture cut off (snap length) were not sent"),
-        (counts.malformed, "frames with headers that do not add up were not sent"),
-        (counts.unknown_link, "frames of a link type that is not read were not sent"),
-    ] {
+    let too_long = (too_long, "datagrams were not sent: too long for the way to the target");
+    for (count, what) in [too_long].into_iter().chain(capture.counts().left_out()) {
         if first_round && count > 0 {
             report.problems.push(format!("{}: {count} {what}", capture.name()));
         }

@@ -9,16 +9,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use crate::decode::{
     self, Datagram, DecodeErrorKind, DecodeSettings, Domain, DomainKey, ExporterState, Header, LearnedBudget, Outcome,
     Session, SetDropKind,
 };
 use crate::flow::{Exporter, FlowBatch, Version};
-use crate::limits::{
-    DOMAINS_PER_EXPORTER_MAX, EXPORTERS_MAX, FLOW_BATCH_RECORDS_MAX, LEARNED_OCTETS, PARKED_OCTETS, SEQUENCE_WINDOW_MIN,
-};
+use crate::limits::{DOMAINS_PER_EXPORTER_MAX, EXPORTERS_MAX, FLOW_BATCH_RECORDS_MAX, SEQUENCE_WINDOW_MIN};
 use crate::tools::capture::{CaptureCounts, CapturedDatagram};
 
 /// Decoder with the state of one file.
@@ -95,12 +92,7 @@ impl Offline {
     pub fn new(settings: DecodeSettings) -> Self {
         Self {
             settings,
-            budget: Arc::new(LearnedBudget {
-                parked_octets: AtomicU64::new(0),
-                parked_octets_max: PARKED_OCTETS.default,
-                learned_octets: AtomicU64::new(0),
-                learned_octets_max: LEARNED_OCTETS.default,
-            }),
+            budget: Arc::default(),
             exporters: BTreeMap::new(),
             over_limit: 0,
             batch: FlowBatch::with_capacity(FLOW_BATCH_RECORDS_MAX),
@@ -247,10 +239,9 @@ impl Summary {
                 problems.push(format!("{count} {what}"));
             }
         };
-        say(self.capture.fragments, "IP fragments were left out: they are not joined yet");
-        say(self.capture.cut_off, "datagrams were left out: the capture kept only their beginning (snap length)");
-        say(self.capture.malformed, "frames were left out: their headers do not add up");
-        say(self.capture.unknown_link, "frames were left out: their link type is not read");
+        for (count, what) in self.capture.left_out() {
+            say(count, what);
+        }
         say(self.over_limit, "datagrams were left out: too many exporters or domains");
         for (index, kind) in DecodeErrorKind::ALL.iter().enumerate() {
             let count = self.exporters.values().map(|e| e.rejected[index]).sum();
@@ -269,7 +260,11 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.capture;
-        writeln!(f, "{} frames, {} UDP datagrams, {} flows", c.frames, c.datagrams, self.records())?;
+        write!(f, "{} frames, {} UDP datagrams", c.frames, c.datagrams)?;
+        if c.fragments > 0 {
+            write!(f, " ({} joined of {} IP fragments)", c.joined, c.fragments)?;
+        }
+        writeln!(f, ", {} flows", self.records())?;
         for (address, exporter) in &self.exporters {
             writeln!(f, "  exporter {address}: {} datagrams", exporter.datagrams)?;
             let rejected = reasons(&exporter.rejected, DecodeErrorKind::ALL.map(DecodeErrorKind::label));

@@ -1,6 +1,12 @@
-//! The fuzz corpus, replayed by `cargo test`: every input that was ever interesting keeps the decoder's promises,
+//! The fuzz corpus, replayed by `cargo test`: every input that was ever interesting keeps the promises,
 //! and the seeds are what their source says. `UPDATE_SEEDS=1 cargo test --test fuzz_corpus` writes them anew.
 
+#[path = "fuzz_corpus/capture_seeds.rs"]
+mod capture_seeds;
+#[path = "../fuzz/src/captures.rs"]
+mod captures;
+#[path = "common/frames.rs"]
+mod frames;
 #[path = "../fuzz/src/invariants.rs"]
 mod invariants;
 #[path = "fuzz_corpus/seeds.rs"]
@@ -34,7 +40,7 @@ fn compare(target: &str, seeds: Vec<(&'static str, Vec<u8>)>) {
             fs::write(&path, &octets).unwrap();
         }
         let found = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; UPDATE_SEEDS=1 writes it", path.display()));
-        assert!(found == octets, "{} is not what tests/fuzz_corpus/seeds.rs makes", path.display());
+        assert!(found == octets, "{} is not what tests/fuzz_corpus/ makes", path.display());
     }
 }
 
@@ -42,6 +48,7 @@ fn compare(target: &str, seeds: Vec<(&'static str, Vec<u8>)>) {
 fn seeds_are_what_their_source_says() {
     compare("datagram", seeds::datagrams());
     compare("conversation", seeds::conversations());
+    compare("capture", capture_seeds::captures().into_iter().map(|(name, octets, _)| (name, octets)).collect());
 }
 
 #[test]
@@ -57,6 +64,26 @@ fn every_conversation_of_the_corpus_keeps_the_promises() {
     for (name, octets) in inputs("conversation") {
         eprintln!("{name}");
         invariants::check_conversation(&octets);
+    }
+}
+
+#[test]
+fn every_capture_of_the_corpus_keeps_the_promises() {
+    for (name, octets) in inputs("capture") {
+        eprintln!("{name}");
+        captures::check_capture(&octets);
+    }
+}
+
+/// Each seed gives the datagrams that it was made for, and every cut of it keeps the promises.
+#[test]
+fn capture_seeds_reach_the_datagrams() {
+    for (name, octets, datagrams) in capture_seeds::captures() {
+        eprintln!("{name}");
+        assert_eq!(captures::check_capture(&octets), datagrams, "{name}");
+        for end in 0..octets.len() {
+            captures::check_capture(&octets[..end]);
+        }
     }
 }
 
@@ -104,6 +131,7 @@ fn seeds_reach_the_flows() {
 
 #[test]
 fn the_corpus_stays_small() {
-    let octets: usize = ["datagram", "conversation"].iter().flat_map(|t| inputs(t)).map(|(_, o)| o.len()).sum();
+    let octets: usize =
+        ["datagram", "conversation", "capture"].iter().flat_map(|t| inputs(t)).map(|(_, o)| o.len()).sum();
     assert!(octets <= CORPUS_OCTETS_MAX, "{octets} octets in fuzz/corpus, at most {CORPUS_OCTETS_MAX}");
 }

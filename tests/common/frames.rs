@@ -70,7 +70,7 @@ impl Sent {
     pub fn fragment(&self, offset: usize, more: bool, octets: &[u8]) -> Vec<u8> {
         let offset = u16::try_from(offset).unwrap();
         if self.src.is_ipv4() {
-            return self.ipv4(offset / 8 | if more { 0x2000 } else { 0 }, octets);
+            return self.ipv4((offset / 8) | if more { 0x2000 } else { 0 }, octets);
         }
         let mut body = vec![17, 0];
         body.extend_from_slice(&(offset | u16::from(more)).to_be_bytes());

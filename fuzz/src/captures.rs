@@ -1,7 +1,7 @@
 //! The capture reader's promises, checked on any octets. Used by the fuzz target and, over the corpus, by `cargo test`.
 //!
 //! Promised: no panic and an end; every frame is in one count; datagrams and joined packets add up; a reader that gives
-//! an octet at a time changes nothing; what stands before the end of a file stays the same when the end is cut off.
+//! an octet at a time changes nothing; what stands before the end of a plain file stays the same when the end is cut off.
 
 use std::io::{self, Cursor, Read};
 use std::net::SocketAddr;
@@ -61,6 +61,8 @@ pub fn check_capture(octets: &[u8]) -> u64 {
     let slow = read(Drops(Cursor::new(octets.to_vec())));
     assert!(slow == (found.clone(), counts, whole), "short reads changed something: {c:?} and {:?}", slow.1);
     let cut = read(Cursor::new(octets[..octets.len() / 2].to_vec()));
-    assert!(found.starts_with(&cut.0), "without its second half the first half reads differently");
+    // Of a piece that is damaged an unpacker gives nothing, of one that is cut off its beginning.
+    let packed = matches!(octets, [0x1f, 0x8b, ..] | [0x28, 0xb5, ..] | [0x50..=0x5f, 0x2a, ..]);
+    assert!(packed || found.starts_with(&cut.0), "without its second half the first half reads differently");
     c.datagrams
 }

@@ -11,6 +11,8 @@ use flate2::read::MultiGzDecoder;
 
 /// Octets that tell what a file is.
 const HEAD_OCTETS: usize = 8;
+/// Octets that are unpacked at once: where a stream is damaged, its unpacker drops what it made of the same call.
+const PIECE_OCTETS: usize = 1_024;
 
 /// How a file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,26 @@ pub(super) struct Source {
     head: Vec<u8>,
 }
 
+/// A reader whose reads fill what they are given, up to the end or a fault.
+struct Filled<R>(R);
+
+impl<R: Read> Read for Filled<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match self.0.read(&mut into[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // The next read meets it again, or the end.
+                Err(_) if filled > 0 => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(filled)
+    }
+}
+
 impl Source {
     /// Looks at the first octets and unpacks what follows.
     ///
@@ -52,7 +74,8 @@ impl Source {
         let mut head = Vec::with_capacity(HEAD_OCTETS);
         file.by_ref().take(HEAD_OCTETS as u64).read_to_end(&mut head)?;
         let packing = packing(&head);
-        let file = BufReader::new(Cursor::new(head.clone()).chain(file));
+        // Filled, too: what an unpacker makes of a damaged stream depends on how much of it it is given.
+        let file = BufReader::new(Filled(Cursor::new(head.clone()).chain(file)));
         let inner: Box<dyn Read + Send> = match packing {
             Packing::Plain => Box::new(file),
             // Several members in a row are one file, as `gzip -d` has it.
@@ -93,11 +116,12 @@ pub(super) fn stranger(head: &[u8]) -> &'static str {
 }
 
 impl Read for Source {
-    /// Fills `into` as far as there is something: a pipe's short read must not be taken for the end.
+    /// Fills `into` as far as there is something: a short read must not be taken for the end.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < into.len() && !self.ended {
-            match self.inner.read(&mut into[filled..]) {
+            let piece = (into.len() - filled).min(PIECE_OCTETS);
+            match self.inner.read(&mut into[filled..filled + piece]) {
                 Ok(0) => self.ended = true,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -164,6 +188,13 @@ mod tests {
             assert!(all.len() > 1_000 && plain.starts_with(&all), "{} octets", all.len());
             assert!(fault.is_some(), "the end is missing");
         }
+        // Damage in the middle costs what is near it.
+        let mut packed = gzip(&plain);
+        let middle = packed.len() / 2;
+        packed[middle..middle + 64].fill(0xff);
+        let (all, _, fault) = unpacked(packed);
+        let before = plain.iter().zip(&all).take_while(|(a, b)| a == b).count();
+        assert!(before > plain.len() / 3 && fault.is_some(), "{before} of {} octets, {fault:?}", plain.len());
         let mut packed = gzip(&plain);
         let checksum = packed.len() - 8;
         packed[checksum] ^= 1;

@@ -20,7 +20,7 @@ use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{PcapError, create_reader};
 
 use crate::limits::{CAPTURE_BLOCK_OCTETS_MAX, CAPTURE_BUFFER_OCTETS};
-use block::{Found, Sections};
+use block::{Found, Look, Sections};
 use source::{Fault, Packing, Source, stranger};
 
 /// One UDP datagram of a capture.
@@ -205,6 +205,14 @@ impl Capture {
 
     /// Reads one block, or more of the file.
     fn step(&mut self) -> Result<Found, CaptureError> {
+        match self.sections.look(self.reader.data()) {
+            Look::Read => {}
+            Look::Pass(length) => {
+                self.reader.consume(length);
+                return Ok(Found::Nothing);
+            }
+            Look::Nonsense => return self.end(Some(NONSENSE)),
+        }
         let (detail, grow) = match self.reader.next() {
             Ok((length, block)) => {
                 let found = self.sections.read(&block, &mut self.counts, &mut self.payload);
@@ -216,7 +224,7 @@ impl Capture {
             Err(PcapError::BufferTooSmall) => ("", true),
             Err(PcapError::UnexpectedEof) => ("the file ends inside a block", false),
             Err(PcapError::ReadError) => ("the file cannot be read further", false),
-            Err(_) => ("a block's header makes no sense", false),
+            Err(_) => (NONSENSE, false),
         };
         // Between two whole lengths that agree only the inside is wrong: the next block is where it should be.
         if let Some(length) = self.sections.skip(self.reader.data(), &mut self.counts) {
@@ -259,6 +267,7 @@ impl Capture {
     }
 }
 
+const NONSENSE: &str = "a block's header makes no sense";
 const TOO_LONG: &str = "a block says that it is longer than any capture has them";
 
 #[cfg(test)]

@@ -25,6 +25,17 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// What a block is good for, by its head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// To be read, as soon as it is whole.
+    Read,
+    /// So many octets to pass over: it holds neither a frame nor what frames need.
+    Pass(usize),
+    /// Shorter than its own head.
+    Nonsense,
+}
+
 /// Clock and link type of one interface of the capture.
 #[derive(Debug, Clone, Copy)]
 struct Interface {
@@ -127,6 +138,22 @@ impl Sections {
         };
         let time_ns = stamp.map_or(0, |stamp| interface.unix_ns(stamp));
         self.frame(interface.link, time_ns, octets, counts, payload)
+    }
+
+    /// What is to be done with the block at the beginning of `octets`, before the reader takes it apart: it
+    /// panics over lengths that are too small, and its views of names and statistics are nobody's concern.
+    pub(super) fn look(&self, octets: &[u8]) -> Look {
+        let (true, Some(kind), Some(length)) = (self.pcapng, self.word(octets, 0), self.word(octets, 4)) else {
+            return Look::Read;
+        };
+        match (kind, usize::try_from(length)) {
+            // It brings its own byte order.
+            (SECTION_HEADER, _) => Look::Read,
+            (_, Ok(0..12)) => Look::Nonsense,
+            (INTERFACE_DESCRIPTION | OBSOLETE_FRAME | SIMPLE_FRAME | ENHANCED_FRAME, _) => Look::Read,
+            (_, Ok(length)) if length <= octets.len() => Look::Pass(length),
+            _ => Look::Read,
+        }
     }
 
     /// Length of the pcapng block at the beginning of `octets`, if it is whole and both of its lengths agree:
@@ -253,6 +280,24 @@ fn resolution(code: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The reader would subtract its 12 octets from the length.
+    #[test]
+    fn lengths_of_blocks_are_looked_at_first() {
+        let look = |pcapng, kind: u32, length: u32| {
+            let octets = [kind.to_le_bytes(), length.to_le_bytes(), [0; 4], length.to_le_bytes()].concat();
+            Sections { pcapng, ..Sections::default() }.look(&octets)
+        };
+        for length in 0..12 {
+            assert_eq!(look(true, 0x8000_0001, length), Look::Nonsense, "{length}");
+            assert_eq!(look(true, ENHANCED_FRAME, length), Look::Nonsense, "{length}");
+            assert_eq!(look(true, SECTION_HEADER, length), Look::Read, "{length}");
+            assert_eq!(look(false, 0x8000_0001, length), Look::Read, "{length}: a stamp of a pcap file");
+        }
+        assert_eq!(look(true, 4, 16), Look::Pass(16));
+        assert_eq!(look(true, 4, 20), Look::Read, "not whole yet");
+        assert_eq!(Sections { pcapng: true, ..Sections::default() }.look(&[0; 7]), Look::Read);
+    }
 
     #[test]
     fn resolutions_of_pcapng() {

@@ -10,6 +10,7 @@ gate's own business and is listed. Where the kernel allows it a document has a n
 
 Marks are HTML comments, one a line, above the fence:
   not run: REASON           is not run, and listed
+  none run: REASON          the same for every block behind it in the document
   needs: COMMAND...         listed as not run where one of the commands is not here
   background                the last command goes on; the next block comes when a new TCP port listens
   background: until COMMAND the same, ready when COMMAND succeeds
@@ -34,7 +35,7 @@ import time
 BLOCK_SECONDS = 60
 READY_SECONDS = 30
 END_SECONDS = 15
-MARKS = ("not run", "needs", "background", "stop", "exit", "shows")
+MARKS = ("not run", "none run", "needs", "background", "stop", "exit", "shows")
 # What needs more than this machine's user: it must be marked, so that nobody's system is changed by a check.
 REFUSED = re.compile(
     r"(?:^|[;&|(`]|\b(?:then|do|else|exec|time|if|while|!)\s)\s*(?:\w+=\S*\s+)*"
@@ -116,13 +117,13 @@ class Block:
 def blocks_of(document):
     with open(document, encoding="utf-8") as file:
         lines = file.read().split("\n")
-    marks, inside, found = [], None, []
+    marks, inside, found, standing = [], None, [], []
     for number, line in enumerate(lines, 1):
         fence = re.match(r"^(\s*)(```+|~~~+)\s*([\w-]*)", line)
         if inside:
             if fence and fence.group(2).startswith(inside["fence"]) and not fence.group(3):
                 if inside["kind"] in ("sh", "console"):
-                    found.append(Block(document, inside["line"], inside["kind"], marks, inside["lines"]))
+                    found.append(Block(document, inside["line"], inside["kind"], standing + marks, inside["lines"]))
                 inside, marks = None, []
             else:
                 cut = len(inside["indent"])
@@ -132,7 +133,11 @@ def blocks_of(document):
         else:
             mark = re.match(r"^\s*<!--\s*([^:]*?)\s*(?::\s*(.*?)\s*)?-->\s*$", line)
             if mark:
-                marks.append((mark.group(1), mark.group(2) or ""))
+                name, value = mark.group(1), mark.group(2) or ""
+                if name == "none run":
+                    standing = [("not run", value)]
+                else:
+                    marks.append((name, value))
             elif line.strip():
                 marks = []
     if inside:

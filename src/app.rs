@@ -21,6 +21,7 @@ use crate::config::{Loaded, Settings, instance};
 use crate::metrics::{Ledger, Metrics, Shape};
 use crate::monitor::{Monitor, MonitorInputs};
 use crate::queue::{self, Batchers, FlowSender, Outlet};
+use crate::refresh::{Certificate, RefreshInputs, Refresher};
 use crate::sink::stdout::StdoutOutlet;
 use crate::sink::{self, Output, Sink};
 use crate::web::{self, Announcement, Health, Liveness, Readiness, Sources, WebServer};
@@ -61,6 +62,8 @@ pub struct Running {
     batchers: Batchers,
     sink: RunningSink,
     monitor: Monitor,
+    // Reads secrets and certificates again for as long as it is held.
+    _refresher: Refresher,
     web: WebServer,
     /// Stands as long as the HTTP side answers.
     announcement: Option<Announcement>,
@@ -124,8 +127,9 @@ impl App {
         let monitor = start_monitor(&settings, &clock, &metrics, &table, &listeners);
         let course = Arc::new(Course::default());
         let sources = sources(&settings, &instance, &metrics, &table, &listeners, &course, &monitor);
-        let web = web::start(settings.web.clone(), sources, clock)?;
+        let web = web::start(settings.web.clone(), sources, clock.clone())?;
         let announcement = web::announce(&settings.targets, &instance, web.address());
+        let refresher = start_refresher(&sink, &clock, &metrics)?;
         course.ready.store(true, Ordering::Release);
         tracing::info!(http = %web.address(), workers = settings.collect.workers, batchers = settings.queue.batchers, output = %output_name(&settings), "ready");
         Ok(Running {
@@ -139,6 +143,7 @@ impl App {
             batchers,
             sink,
             monitor,
+            _refresher: refresher,
             web,
             announcement,
         })
@@ -217,6 +222,20 @@ fn start_monitor(
         silence_hint: settings.collect.silence_hint,
         heartbeats: Vec::new(),
     })
+}
+
+/// What follows files, on both sides.
+fn start_refresher(sink: &RunningSink, clock: &Clock, metrics: &Metrics) -> anyhow::Result<Refresher> {
+    let (mut values, mut certificates) = (Vec::new(), Vec::new());
+    let secrets = metrics.secrets();
+    if let RunningSink::Backend(sink) = sink {
+        values.extend(sink.watched());
+        for (name, expires, gauge) in sink.certificates(&secrets) {
+            certificates.push(Certificate { name, expires, gauge });
+        }
+    }
+    Refresher::start(RefreshInputs { values, certificates, metrics: secrets, clock: clock.clone() })
+        .context("the thread that reads secrets again cannot start; check the process's limits (ulimit -u, pids.max)")
 }
 
 fn sources(

@@ -34,6 +34,7 @@ pub mod config;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
+pub mod refresh;
 pub mod throttle;
 pub mod tools;
 pub mod web;

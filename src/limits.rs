@@ -170,6 +170,10 @@ pub const POISON_STRIKES: u32 = 3;
 pub const POISON_SPLITS_PER_S: u64 = 10;
 /// Octets of an answer that are quoted in a log line.
 pub const ANSWER_EXCERPT_OCTETS: usize = 200;
+/// File with a secret, certificates or keys: all public authorities of a system are a quarter of this.
+pub const SECRET_FILE_OCTETS_MAX: u64 = MIB;
+/// A certificate that ends within this time is told once a day, seconds.
+pub const CERTIFICATE_WARNING_S: u64 = 14 * 86_400;
 /// Drain at shutdown, milliseconds.
 pub const SHUTDOWN_TIMEOUT_MS: Range = range(25_000, 0, 600_000);
 /// Keep receiving for this long after readiness ended, milliseconds: 0 outside of Kubernetes.

@@ -10,6 +10,7 @@ mod handles;
 mod histogram;
 mod ledger;
 mod process;
+mod secrets;
 mod text;
 
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
@@ -19,6 +20,7 @@ pub use handles::{
 };
 pub use histogram::WeightedHistogram;
 pub use ledger::Ledger;
+pub use secrets::SecretMetrics;
 pub use text::{ExporterFigures, exporters_text};
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,6 +130,7 @@ pub struct Metrics {
     queue: QueueMetrics,
     sink: SinkMetrics,
     web: WebMetrics,
+    secrets: SecretMetrics,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -229,6 +232,7 @@ impl Metrics {
         let queue = QueueMetrics::register(&mut registrar, &books);
         let sink = SinkMetrics::register(&mut registrar, &books, shape);
         let web = WebMetrics::register(&mut registrar);
+        let secrets = SecretMetrics::register(&mut registrar);
         registrar
             .level(
                 "build_info",
@@ -248,6 +252,7 @@ impl Metrics {
             queue,
             sink,
             web,
+            secrets,
         })
     }
 
@@ -291,6 +296,12 @@ impl Metrics {
     #[must_use]
     pub fn web(&self) -> WebMetrics {
         self.web.clone()
+    }
+
+    /// Handles of secrets and certificates.
+    #[must_use]
+    pub fn secrets(&self) -> SecretMetrics {
+        self.secrets.clone()
     }
 
     /// The Prometheus text format, version 0.0.4.

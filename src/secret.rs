@@ -1,7 +1,11 @@
 //! What must never be shown, and where it comes from.
 //!
 //! A [`Secret`] prints as `***` wherever it is formatted, so that no log line, error or report holds it. A
-//! [`SecretSource`] says where one is read: given directly, or in a file.
+//! [`SecretSource`] says where one is read: given directly, or in a file. A [`Watched`] value follows its files.
+
+mod watched;
+
+pub use watched::{Change, Refresh, SecretError, SourceFile, Watched, open, text_of};
 
 use std::fmt;
 use std::path::PathBuf;

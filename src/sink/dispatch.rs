@@ -27,8 +27,9 @@ use super::retry::{self, Backoff, Fault, Random};
 use super::{ExporterRun, SinkError, SinkReport, SinkSettings};
 use crate::clock::Clock;
 use crate::limits;
-use crate::metrics::{RecordDrop, SinkMetrics};
+use crate::metrics::{RecordDrop, SecretMetrics, SinkMetrics, Tally};
 use crate::queue::Outlet;
+use crate::secret::Refresh;
 use job::{Fate, Job, Policy, Turn};
 use journal::Journal;
 use line::Line;
@@ -41,6 +42,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 const INTAKE: usize = 64;
 /// While everything ends, nothing waits for longer than this share of what is left, nor than a second.
 const HURRY_SHARE: u32 = 8;
+
+/// Name of a certificate, end of its validity in Unix seconds, and where that shows.
+pub type WatchedEnd = (&'static str, Box<dyn Fn() -> u64 + Send>, Tally);
 
 /// The far end of delivery: ends it, and says how it is.
 #[derive(Debug)]
@@ -123,6 +127,18 @@ impl Sink {
     pub fn has_ended(&self) -> bool {
         // The task reports only after `finish` asked it to, so until then there is nothing to take away.
         matches!(self.report.try_recv(), Err(report::TryRecvError::Disconnected))
+    }
+
+    /// Values that follow files, to be read again.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Arc<dyn Refresh>> {
+        Vec::new()
+    }
+
+    /// Certificates whose end is watched: name, end of validity, where it shows.
+    #[must_use]
+    pub fn certificates(&self, _metrics: &SecretMetrics) -> Vec<WatchedEnd> {
+        Vec::new()
     }
 
     /// True while the backend takes what it is sent.

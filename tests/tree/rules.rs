@@ -54,7 +54,13 @@ pub const RULES: &[Rule] = &[
         never: &["Instant", "SystemTime"],
         why: "a leaf; time is passed in",
     },
-    Rule { module: "secret", may: &[], crates: Only(&[]), never: &[], why: "what must not be shown; a leaf" },
+    Rule {
+        module: "secret",
+        may: &["limits"],
+        crates: Only(&["arc_swap", "thiserror", "tracing"]),
+        never: &["Instant", "SystemTime", "std::thread"],
+        why: "what must not be shown, and the files it is read from; a leaf",
+    },
     Rule {
         module: "tls",
         may: &["secret", "limits"],
@@ -117,6 +123,13 @@ pub const RULES: &[Rule] = &[
         crates: AllBut(NO_RUNTIME),
         never: &[],
         why: "reads counters and heartbeats of everybody through metrics",
+    },
+    Rule {
+        module: "refresh",
+        may: &["secret", "metrics", "limits", "clock"],
+        crates: AllBut(NO_RUNTIME),
+        never: &[],
+        why: "reads files again on a thread that may hang with them",
     },
     Rule {
         module: "metrics",

@@ -145,6 +145,9 @@ pub const CONNECT_TIMEOUT_MS: Range = range(5_000, 50, 120_000);
 pub const IDLE_TIMEOUT_MS: Range = range(60_000, 100, 3_600_000);
 /// Oldest a connection gets, milliseconds: behind a service address one pod would be pinned for ever.
 pub const CONNECTION_AGE_MS: Range = range(300_000, 1_000, 86_400_000);
+/// An HTTP/2 connection with requests under way is asked for a sign of life after this time without one, and given
+/// up after the same again, milliseconds.
+pub const HTTP2_PING_MS: u64 = 20_000;
 /// First back-off, milliseconds; doubles with each failure.
 pub const BACKOFF_MS: Range = range(1_000, 1, 600_000);
 /// Longest back-off, milliseconds.

@@ -230,9 +230,9 @@ impl Metrics {
         let workers = (0..shape.workers).map(|w| WorkerMetrics::register(&mut registrar, &books, shape, w)).collect();
         let batchers = (0..shape.batchers).map(|b| BatcherMetrics::register(&mut registrar, &books, b)).collect();
         let queue = QueueMetrics::register(&mut registrar, &books);
-        let sink = SinkMetrics::register(&mut registrar, &books, shape);
-        let web = WebMetrics::register(&mut registrar);
         let secrets = SecretMetrics::register(&mut registrar);
+        let sink = SinkMetrics::register(&mut registrar, &books, &secrets, shape);
+        let web = WebMetrics::register(&mut registrar);
         registrar
             .level(
                 "build_info",

@@ -151,6 +151,8 @@ pub const CATALOG: &[Descriptor] = &[
         "Flow records lost inside the collector, by stage and reason.",
     ),
     d("delivery_requests_total", Counter, &["sink", "code"], "Requests finished, by HTTP status or kind of failure."),
+    d("delivery_body_bytes_total", Counter, &["sink"], "Octets of the bodies of requests, before compression."),
+    d("delivery_sent_bytes_total", Counter, &["sink"], "Octets of the same bodies as they were sent."),
     d(
         "delivery_request_duration_seconds",
         Histogram(SECONDS_BOUNDS),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use metrics::Histogram;
 
-use super::{Ledger, Level, Registrar, Shape, Tally, WeightedHistogram};
+use super::{Ledger, Level, Registrar, SecretMetrics, Shape, Tally, WeightedHistogram};
 use crate::decode::{DecodeErrorKind, SetDropKind};
 use crate::flow::Version;
 
@@ -26,10 +26,10 @@ pub const DROP_REASONS: [(&str, &str); 10] = [
 ];
 
 /// Codes of `delivery_requests_total`: what is not in here counts as `other`.
-pub const REQUEST_CODES: [&str; 32] = [
+pub const REQUEST_CODES: [&str; 34] = [
     "200", "201", "202", "204", "301", "302", "303", "307", "308", "400", "401", "403", "404", "405", "407", "408",
     "413", "415", "421", "422", "425", "429", "500", "501", "502", "503", "504", "other", "connect", "timeout",
-    "reset", "protocol",
+    "reset", "protocol", "tls", "proxy",
 ];
 
 fn label(name: &'static str, value: impl ToString) -> (&'static str, String) {
@@ -365,6 +365,12 @@ pub struct SinkMetrics {
     pub held: Tally,
     /// Finished requests, in the order of `REQUEST_CODES`.
     pub requests: Vec<Tally>,
+    /// Octets of the bodies of requests, before compression.
+    pub body_bytes: Tally,
+    /// Octets of the same bodies as they were sent.
+    pub sent_bytes: Tally,
+    /// Secrets and certificates.
+    pub secrets: SecretMetrics,
     /// Seconds from request to answer.
     pub request_seconds: Histogram,
     /// Seconds from kernel to acknowledgement, weighted by records.
@@ -386,7 +392,7 @@ pub struct SinkMetrics {
 }
 
 impl SinkMetrics {
-    pub(super) fn register(r: &mut Registrar<'_>, books: &Books, shape: &Shape) -> Self {
+    pub(super) fn register(r: &mut Registrar<'_>, books: &Books, secrets: &SecretMetrics, shape: &Shape) -> Self {
         let sink = [label("sink", shape.sink)];
         let healthy = r.level("sink_healthy", &sink);
         healthy.set(1.0);
@@ -396,6 +402,9 @@ impl SinkMetrics {
             requests: REQUEST_CODES
                 .map(|code| r.counter("delivery_requests_total", &[label("sink", shape.sink), label("code", code)]))
                 .into(),
+            body_bytes: r.counter("delivery_body_bytes_total", &sink),
+            sent_bytes: r.counter("delivery_sent_bytes_total", &sink),
+            secrets: secrets.clone(),
             request_seconds: r.histogram("delivery_request_duration_seconds"),
             lag: r.weighted("delivery_lag_seconds", super::histogram::SECONDS_BOUNDS),
             clock_steps: r.counter("clock_steps_total", &[]),

@@ -21,15 +21,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::compress::{Packed, Press};
 use super::encode::EncodedBatch;
 use super::http::{Answer, Client, Failure, Parcel};
 use super::retry::{self, Backoff, Fault, Random};
-use super::{ExporterRun, SinkError, SinkReport, SinkSettings};
+use super::{Compression, ExporterRun, SinkError, SinkReport, SinkSettings};
 use crate::clock::Clock;
 use crate::limits;
 use crate::metrics::{RecordDrop, SecretMetrics, SinkMetrics, Tally};
 use crate::queue::Outlet;
-use crate::secret::Refresh;
+use crate::refresh::tell;
+use crate::secret::{Refresh, Watched};
+use crate::tls::ClientSide;
 use job::{Fate, Job, Policy, Turn};
 use journal::Journal;
 use line::Line;
@@ -47,12 +50,26 @@ const HURRY_SHARE: u32 = 8;
 pub type WatchedEnd = (&'static str, Box<dyn Fn() -> u64 + Send>, Tally);
 
 /// The far end of delivery: ends it, and says how it is.
-#[derive(Debug)]
 pub struct Sink {
     runtime: Option<Runtime>,
     close: Option<oneshot::Sender<Instant>>,
     report: report::Receiver<SinkReport>,
     healthy: Arc<AtomicBool>,
+    watched: Vec<Arc<dyn Refresh>>,
+    ends: Ends,
+}
+
+/// When certificates of the connection to the backend end.
+#[derive(Debug, Default)]
+struct Ends {
+    tls: Option<Watched<ClientSide>>,
+    server: Tally,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").field("healthy", &self.healthy).finish_non_exhaustive()
+    }
 }
 
 /// Starts delivery on threads of its own.
@@ -74,7 +91,11 @@ pub fn start(settings: SinkSettings, clock: Clock, metrics: SinkMetrics) -> Resu
     let healthy = Arc::new(AtomicBool::new(true));
     metrics.in_flight_limit.set(settings.in_flight_octets);
     metrics.healthy.set(1.0);
-    let budget = Budget { used: Arc::default(), limit: settings.in_flight_octets };
+    let budget = Budget::new(settings.in_flight_octets);
+    let watched = client.watched();
+    let ends = Ends { tls: client.tls(), server: client.server_expiry() };
+    let press =
+        Press::new(settings.access.compression, settings.threads, budget.clone(), metrics.in_flight_bytes.clone());
     let policy = Policy {
         slots: settings.requests_in_flight.max(1),
         retry_attempts: settings.retry_attempts.max(1),
@@ -82,6 +103,8 @@ pub fn start(settings: SinkSettings, clock: Clock, metrics: SinkMetrics) -> Resu
     };
     let dispatch = Dispatch {
         client,
+        press,
+        watched: watched.clone(),
         clock,
         metrics: metrics.clone(),
         budget: budget.clone(),
@@ -98,7 +121,7 @@ pub fn start(settings: SinkSettings, clock: Clock, metrics: SinkMetrics) -> Resu
         let _ = report_to.send(report);
     });
     let inlet = Arc::new(Inlet { batches: inlet, budget, metrics });
-    Ok((inlet, Sink { runtime: Some(runtime), close: Some(close), report, healthy }))
+    Ok((inlet, Sink { runtime: Some(runtime), close: Some(close), report, healthy, watched, ends }))
 }
 
 impl Sink {
@@ -132,13 +155,28 @@ impl Sink {
     /// Values that follow files, to be read again.
     #[must_use]
     pub fn watched(&self) -> Vec<Arc<dyn Refresh>> {
-        Vec::new()
+        self.watched.clone()
     }
 
     /// Certificates whose end is watched: name, end of validity, where it shows.
     #[must_use]
-    pub fn certificates(&self, _metrics: &SecretMetrics) -> Vec<WatchedEnd> {
-        Vec::new()
+    pub fn certificates(&self, metrics: &SecretMetrics) -> Vec<WatchedEnd> {
+        let Some(tls) = &self.ends.tls else { return Vec::new() };
+        let (identity, authorities, server) = (tls.clone(), tls.clone(), self.ends.server.clone());
+        vec![
+            (
+                "the client certificate ([backend] tls_cert_file)",
+                Box::new(move || identity.current().certificate_expires),
+                metrics.backend_client_expiry.clone(),
+            ),
+            (
+                "the last authority of [backend] tls_ca_file",
+                Box::new(move || authorities.current().authorities_expire),
+                // A warning is enough: what it signed ends with it, and that shows.
+                Tally::default(),
+            ),
+            ("the backend's certificate", Box::new(move || server.value()), metrics.backend_server_expiry.clone()),
+        ]
     }
 
     /// True while the backend takes what it is sent.
@@ -159,18 +197,27 @@ impl Drop for Sink {
 
 /// Octets that delivery may hold.
 #[derive(Debug, Clone)]
-struct Budget {
+pub(super) struct Budget {
     used: Arc<AtomicU64>,
     limit: u64,
 }
 
 impl Budget {
-    fn reserve(&self, octets: u64) -> bool {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { used: Arc::default(), limit }
+    }
+
+    /// Octets in use.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    pub(super) fn reserve(&self, octets: u64) -> bool {
         let room = |used: u64| used.checked_add(octets).filter(|sum| *sum <= self.limit);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok()
     }
 
-    fn free(&self, octets: u64) {
+    pub(super) fn free(&self, octets: u64) {
         self.used.fetch_sub(octets, Ordering::AcqRel);
     }
 }
@@ -213,11 +260,15 @@ impl Outlet for Inlet {
     }
 }
 
-type Finished = (Result<Answer, Failure>, f64);
+/// What became of a request, how long it took, and the compressed body if it may be kept.
+type Finished = (Result<Answer, Failure>, f64, Option<Packed>);
 
 /// The task that owns the line.
 struct Dispatch {
     client: Arc<Client>,
+    press: Press,
+    /// Read again at once when the backend does not let us in.
+    watched: Vec<Arc<dyn Refresh>>,
     clock: Clock,
     metrics: SinkMetrics,
     budget: Budget,
@@ -277,6 +328,8 @@ impl Dispatch {
         while let Ok(Taken { batch, reserved }) = batches.try_recv() {
             self.line.push(batch, reserved);
         }
+        // Waited for, so that what requests hold of the budget is given back.
+        self.requests.shutdown().await;
         self.give_up();
         self.report
     }
@@ -297,36 +350,49 @@ impl Dispatch {
         due.map_or(SWEEP, |at| left(at).min(TICK))
     }
 
-    fn send(&mut self, job: Box<Job>) {
+    fn send(&mut self, mut job: Box<Job>) {
         if job.repeated {
             self.metrics.books.duplicated.add(u64::from(job.batch.records));
         }
-        let parcel = Parcel {
-            key: job.batch.idempotency_key(),
-            records: job.batch.records,
-            // Shares the octets with the job.
-            body: job.batch.body.clone(),
-        };
-        let client = Arc::clone(&self.client);
+        let (key, records) = (job.batch.idempotency_key(), job.batch.records);
+        // Shares the octets with the job.
+        let (body, packed) = (job.batch.body.clone(), job.packed.take());
+        let (client, press) = (Arc::clone(&self.client), self.press.clone());
+        let (plain, sent) = (self.metrics.body_bytes.clone(), self.metrics.sent_bytes.clone());
         let task = self.requests.spawn(async move {
+            let packed = match packed {
+                Some(packed) => Some(packed),
+                None => press.pack(&body).await,
+            };
+            let (octets, encoding) = packed.as_ref().map_or((&body, Compression::None), |p| (&p.octets, p.encoding));
+            plain.add(body.len() as u64);
+            sent.add(octets.len() as u64);
+            let parcel = Parcel { key, records, body: octets.clone(), encoding };
             let begin = Instant::now();
             let result = client.post(&parcel).await;
-            (result, begin.elapsed().as_secs_f64())
+            (result, begin.elapsed().as_secs_f64(), packed.filter(Packed::is_charged))
         });
         self.jobs.insert(task.id(), job);
     }
 
     fn settle(&mut self, finished: Result<(Id, Finished), JoinError>) {
-        let (id, (result, seconds)) = finished.unwrap_or_else(|e| (e.id(), (Err(broken(&e)), 0.0)));
-        let Some(job) = self.jobs.remove(&id) else { return };
+        let (id, (result, seconds, packed)) = finished.unwrap_or_else(|e| (e.id(), (Err(broken(&e)), 0.0, None)));
+        let Some(mut job) = self.jobs.remove(&id) else { return };
+        job.packed = packed;
         self.metrics.request_seconds.record(seconds);
         let verdict = match &result {
             Ok(answer) => {
                 self.metrics.request(itoa::Buffer::new().format(answer.status));
+                if matches!(answer.status, 401 | 403) {
+                    self.read_secrets_again();
+                }
                 retry::of_status(answer.status, answer.retry_after)
             }
             Err(failure) => {
                 self.metrics.request(failure.fault.label());
+                if failure.fault == Fault::Tls {
+                    self.read_secrets_again();
+                }
                 retry::of_fault(failure.fault, failure.handed_over)
             }
         };
@@ -349,6 +415,14 @@ impl Dispatch {
             }
             Fate::Kept if !self.line.is_well() => self.journal.sick(&result, self.metrics.held.level(), now),
             Fate::Kept => {}
+        }
+    }
+
+    /// What the backend does not accept may have been replaced already. Not waited for: a file system may hang.
+    fn read_secrets_again(&self) {
+        for watched in &self.watched {
+            let (watched, metrics) = (Arc::clone(watched), self.metrics.secrets.clone());
+            drop(tokio::task::spawn_blocking(move || tell(watched.name(), &watched.refresh(), &metrics)));
         }
     }
 
@@ -383,7 +457,6 @@ impl Dispatch {
 
     /// Counts everything that is left as lost to the end of the process.
     fn give_up(&mut self) {
-        self.requests.abort_all();
         let before = self.report.dropped;
         let under_way: Vec<_> = self.jobs.drain().map(|(_, job)| job).collect();
         for job in under_way.into_iter().chain(self.line.take_all()) {
@@ -407,7 +480,7 @@ impl Dispatch {
         metrics.in_flight.set(self.jobs.len() as u64);
         metrics.oldest_receive_ns.set(self.line.oldest_receive().unwrap_or(0));
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]
-        let ratio = self.budget.used.load(Ordering::Acquire) as f64 / self.budget.limit.max(1) as f64;
+        let ratio = self.budget.used() as f64 / self.budget.limit.max(1) as f64;
         metrics.saturation.set(ratio);
     }
 }
@@ -424,7 +497,14 @@ mod tests {
     #[test]
     fn an_end_that_nobody_asked_for_shows() {
         let (report_to, report) = report::channel();
-        let sink = Sink { runtime: None, close: None, report, healthy: Arc::default() };
+        let sink = Sink {
+            runtime: None,
+            close: None,
+            report,
+            healthy: Arc::default(),
+            watched: Vec::new(),
+            ends: Ends::default(),
+        };
         assert!(!sink.has_ended());
         // What a panic of the task does to its end of the channel.
         drop(report_to);
@@ -433,7 +513,7 @@ mod tests {
 
     #[test]
     fn the_budget_is_never_exceeded_and_comes_back() {
-        let budget = Budget { used: Arc::default(), limit: 10 };
+        let budget = Budget::new(10);
         assert!(budget.reserve(6));
         assert!(!budget.reserve(5));
         assert!(budget.reserve(4));

@@ -1,36 +1,52 @@
-//! POST to the backend over a small pool of keep-alive connections.
+//! POST to the backend over a small pool of connections.
 //!
 //! Enters: a [`Parcel`]. Leaves: an [`Answer`] or a [`Failure`] that says whether the request can have
 //! been processed. Promised: a body is never copied; an answer is read to its bound and no further;
-//! redirects are reported, not followed; a pooled connection that the peer closed while it was idle is
-//! replaced at once and counts against nobody. When to try again is `retry`'s and `dispatch`'s matter.
+//! redirects are reported, not followed; what surely was not processed (a pooled connection that the peer
+//! closed while it was idle, a stream that an HTTP/2 server refused) is sent again at once and counts
+//! against nobody. When to try again otherwise is `retry`'s and `dispatch`'s matter.
 
+mod body;
 mod connect;
+mod connection;
+mod credentials;
+mod request;
+mod trouble;
+mod tunnel;
+mod wire;
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
+use hyper::Response;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, Uri};
-use tokio::time::Instant;
+use hyper::header::{self, HeaderName};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-use super::retry::{self, Fault, Random};
-use super::{SinkError, SinkSettings};
+use super::retry::{self, Fault};
+use super::{Compression, SinkError, SinkSettings};
 use crate::clock::Clock;
 use crate::limits;
-use connect::{Connection, Connector};
+use crate::metrics::Tally;
+use crate::secret::{Refresh, Watched};
+use crate::tls::ClientSide;
+use connect::Connector;
+use connection::{Connection, One, Two};
+use request::{Form, RequestTemplate};
 
 /// One request's contents.
 #[derive(Debug, Clone)]
 pub(super) struct Parcel {
     pub(super) key: Uuid,
     pub(super) records: u32,
+    /// As it goes out: compressed where `encoding` says so.
     pub(super) body: Bytes,
+    pub(super) encoding: Compression,
 }
 
 /// What the backend said.
@@ -51,9 +67,9 @@ pub(super) struct Answer {
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) fault: Fault,
-    /// The kernel took all of the request, so the backend may have processed it.
+    /// All of the request was taken, so the backend may have processed it.
     pub(super) handed_over: bool,
-    /// The kernel took nothing of the request.
+    /// Nothing of the request was taken, or the backend said that it looked at nothing of it.
     pub(super) untouched: bool,
     /// For people.
     pub(super) detail: String,
@@ -65,28 +81,39 @@ pub(super) struct Client {
     connector: Connector,
     template: RequestTemplate,
     // The last one in is the first one out: what traffic does not need grows old and is closed.
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<One>>,
+    /// The connection that all requests share, with HTTP/2.
+    shared: Mutex<Option<Arc<Two>>>,
+    /// Held while the shared connection is opened, so that one is.
+    opening: tokio::sync::Mutex<()>,
+    /// The backend chose HTTP/1.1 last.
+    speaks_one: AtomicBool,
+    connect_timeout: Duration,
     idle_timeout: Duration,
     request_timeout: Duration,
     clock: Clock,
 }
 
+/// Requests that surely were not processed are sent again at once, this often: a server that refuses every stream
+/// must not keep us busy.
+const REPEATS: u32 = 3;
+/// Longest that a given up request of HTTP/2 is waited for until all of it was let go.
+const LETTING_GO: Duration = Duration::from_millis(100);
+
 impl Client {
     /// Opens nothing yet.
     ///
     /// # Errors
-    /// `SinkError::Header` or `SinkError::Path` if a setting cannot stand in a request.
+    /// A setting cannot stand in a request, or a file of credentials or TLS cannot be used.
     pub(super) fn new(settings: &SinkSettings, clock: Clock) -> Result<Self, SinkError> {
         Ok(Self {
-            connector: Connector {
-                host: settings.backend.host.clone(),
-                port: settings.backend.port,
-                timeout: settings.connect_timeout,
-                max_age: settings.connection_max_age,
-                random: Mutex::new(Random::from_system()),
-            },
+            connector: Connector::new(settings)?,
             template: RequestTemplate::new(settings)?,
             idle: Mutex::default(),
+            shared: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            speaks_one: AtomicBool::new(false),
+            connect_timeout: settings.connect_timeout,
             idle_timeout: settings.idle_timeout,
             request_timeout: settings.request_timeout,
             clock,
@@ -98,59 +125,185 @@ impl Client {
     /// # Errors
     /// No complete answer head came: how far the request got is in the [`Failure`].
     pub(super) async fn post(&self, parcel: &Parcel) -> Result<Answer, Failure> {
-        if let Some(connection) = self.checkout() {
+        let mut repeats = 0;
+        loop {
+            let (connection, fresh) = self.connection(repeats > 0).await?;
+            let one = matches!(connection, Connection::One(_));
             match self.exchange(connection, parcel).await {
-                // Closed by the peer while idle, and nothing of the request left: no failure of the batch.
-                Err(failure) if failure.untouched => {}
+                // A new connection of HTTP/1.1 that takes nothing is a failure; a pooled one was only closed while it
+                // was idle, and a stream that was refused says that another may be taken.
+                Err(failure) if failure.untouched && repeats < REPEATS && !(one && fresh) => repeats += 1,
                 answer => return answer,
             }
         }
-        let connection = self.connector.connect().await?;
-        self.exchange(connection, parcel).await
     }
 
     /// Closes connections that are idle for too long, too old, or closed by the peer.
     pub(super) fn sweep(&self) {
-        let now = Instant::now();
-        self.pool().retain(|c| self.usable(c, now));
+        let (now, tls) = (Instant::now(), self.connector.tls_now());
+        lock(&self.idle).retain(|c| c.is_usable(now, self.idle_timeout, tls.as_ref()));
+        let mut shared = lock(&self.shared);
+        // The slot's own hold is one.
+        if shared
+            .as_ref()
+            .is_some_and(|two| !two.is_usable(now, self.idle_timeout, tls.as_ref(), Arc::strong_count(two) > 1))
+        {
+            *shared = None;
+        }
     }
 
-    fn checkout(&self) -> Option<Connection> {
-        let now = Instant::now();
-        let mut pool = self.pool();
-        std::iter::from_fn(|| pool.pop()).find(|c| self.usable(c, now))
+    /// What follows files: credentials, and TLS.
+    pub(super) fn watched(&self) -> Vec<Arc<dyn Refresh>> {
+        let tls = self.connector.tls().filter(|side| side.has_files()).map(Watched::shared);
+        self.template.badge().watched().into_iter().chain(tls).collect()
     }
 
-    fn usable(&self, connection: &Connection, now: Instant) -> bool {
-        now < connection.expires
-            && now.saturating_duration_since(connection.idle_since) < self.idle_timeout
-            && connection.is_open()
+    /// What TLS is made of; None without TLS.
+    pub(super) fn tls(&self) -> Option<Watched<ClientSide>> {
+        self.connector.tls().cloned()
     }
 
-    fn pool(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// End of the validity of the certificate that the backend showed last, Unix seconds.
+    pub(super) fn server_expiry(&self) -> Tally {
+        self.connector.server_expiry()
     }
 
-    async fn exchange(&self, mut connection: Connection, parcel: &Parcel) -> Result<Answer, Failure> {
+    /// A connection for one request, and whether it is new; `new_one` asks for none of the pool of HTTP/1.1.
+    async fn connection(&self, new_one: bool) -> Result<(Connection, bool), Failure> {
+        if !new_one && let Some(one) = self.checkout() {
+            return Ok((Connection::One(one), false));
+        }
+        if !self.connector.may_speak_two() {
+            return Ok((self.connector.connect(&self.template).await?, true));
+        }
+        if let Some(two) = self.shared().await {
+            return Ok((Connection::Two(two), false));
+        }
+        let single = !self.speaks_one.load(Ordering::Acquire);
+        let _opening = if single {
+            // Another request is opening it; should that hang, this one does not hang for much longer.
+            Some(timeout(self.connect_timeout, self.opening.lock()).await.map_err(|_| Failure {
+                fault: Fault::Connect,
+                handed_over: false,
+                untouched: true,
+                detail: format!("another request has not opened a connection in {:?}", self.connect_timeout),
+            })?)
+        } else {
+            None
+        };
+        if single && let Some(two) = self.shared().await {
+            return Ok((Connection::Two(two), false));
+        }
+        let connection = self.connector.connect(&self.template).await?;
+        self.speaks_one.store(matches!(connection, Connection::One(_)), Ordering::Release);
+        if let Connection::Two(two) = &connection {
+            *lock(&self.shared) = Some(Arc::clone(two));
+        }
+        Ok((connection, true))
+    }
+
+    fn checkout(&self) -> Option<One> {
+        let (now, tls) = (Instant::now(), self.connector.tls_now());
+        let mut pool = lock(&self.idle);
+        std::iter::from_fn(|| pool.pop()).find(|c| c.is_usable(now, self.idle_timeout, tls.as_ref()))
+    }
+
+    /// The shared connection, if it can take a request.
+    async fn shared(&self) -> Option<Arc<Two>> {
+        let two = lock(&self.shared).clone()?;
+        // The slot's hold and ours are two.
+        let others = Arc::strong_count(&two) > 2;
+        let tls = self.connector.tls_now();
+        let usable = two.is_usable(Instant::now(), self.idle_timeout, tls.as_ref(), others);
+        if usable && (others || two.is_still_open().await) {
+            return Some(two);
+        }
+        self.retire(&two);
+        None
+    }
+
+    /// Nothing new is sent on `two`; what is under way on it comes to its end.
+    fn retire(&self, two: &Arc<Two>) {
+        two.retire();
+        let mut shared = lock(&self.shared);
+        if shared.as_ref().is_some_and(|current| Arc::ptr_eq(current, two)) {
+            *shared = None;
+        }
+    }
+
+    async fn exchange(&self, connection: Connection, parcel: &Parcel) -> Result<Answer, Failure> {
+        match connection {
+            Connection::One(one) => self.exchange_one(one, parcel).await,
+            Connection::Two(two) => self.exchange_two(two, parcel).await,
+        }
+    }
+
+    async fn exchange_one(&self, mut one: One, parcel: &Parcel) -> Result<Answer, Failure> {
         let deadline = Instant::now() + self.request_timeout;
-        let before = connection.written();
-        let response = tokio::time::timeout_at(deadline, async {
-            connection.sender.ready().await?;
-            connection.sender.send_request(self.template.request(parcel)).await
+        let before = one.wire.written();
+        let response = timeout_at(deadline, async {
+            one.sender.ready().await?;
+            one.sender.send_request(self.template.request(parcel, one.form, Arc::default())).await
         });
         let (fault, detail) = match response.await {
-            Ok(Ok(response)) => return Ok(self.read(connection, response, deadline).await),
+            Ok(Ok(response)) => {
+                let (answer, complete) = self.read(response, deadline).await;
+                let now = Instant::now();
+                if complete && now < one.expires && !one.sender.is_closed() {
+                    one.idle_since = now;
+                    lock(&self.idle).push(one);
+                }
+                return Ok(answer);
+            }
             Ok(Err(e)) if e.is_parse() => (Fault::Protocol, chain(&e)),
             Ok(Err(e)) => (Fault::Reset, chain(&e)),
             Err(_) => (Fault::Timeout, format!("no answer in {:?}", self.request_timeout)),
         };
-        let written = connection.written() - before;
+        let written = one.wire.written() - before;
+        let (fault, detail) = self.by_tls(&one.wire).unwrap_or((fault, detail));
         // The head is longer than nothing, so up to the body's length something is surely missing.
-        Err(Failure { fault, handed_over: written > parcel.body.len() as u64, untouched: written == 0, detail })
+        let handed_over = written > parcel.body.len() as u64 && !one.wire.was_refused_by_tls();
+        Err(Failure { fault, handed_over, untouched: written == 0, detail })
     }
 
-    /// The status decides; a body that does not come to its end only costs the connection.
-    async fn read(&self, mut connection: Connection, response: Response<Incoming>, deadline: Instant) -> Answer {
+    async fn exchange_two(&self, two: Arc<Two>, parcel: &Parcel) -> Result<Answer, Failure> {
+        let deadline = Instant::now() + self.request_timeout;
+        let taken = Arc::new(AtomicU64::new(0));
+        let request = self.template.request(parcel, Form::Two, Arc::clone(&taken));
+        let response = timeout_at(deadline, two.sender.clone().try_send_request(request)).await;
+        let (fault, detail, untouched) = match response {
+            Ok(Ok(response)) => {
+                let (answer, _) = self.read(response, deadline).await;
+                two.touch();
+                return Ok(answer);
+            }
+            // The library gives the request back: it had not begun with it.
+            Ok(Err(e)) if e.message().is_some() => (Fault::Reset, chain(e.error()), true),
+            Ok(Err(e)) => {
+                let text = chain(e.error());
+                let refused = was_not_processed(&text);
+                // What we object to is told as an error that was detected, what the peer says as one received.
+                let fault = if text.contains("error detected") { Fault::Protocol } else { Fault::Reset };
+                (fault, text, refused)
+            }
+            Err(_) => (Fault::Timeout, format!("no answer in {:?}", self.request_timeout), false),
+        };
+        if !detail.contains(REFUSED_STREAM) {
+            self.retire(&two);
+        }
+        let (fault, detail) = self.by_tls(&two.wire).unwrap_or((fault, detail));
+        let whole = !all_let_go(&taken).await || taken.load(Ordering::Acquire) >= parcel.body.len() as u64;
+        let handed_over = whole && !untouched && !two.wire.was_refused_by_tls();
+        Err(Failure { fault, handed_over, untouched, detail })
+    }
+
+    /// What TLS failed with is the cause, whatever HTTP makes of it.
+    fn by_tls(&self, wire: &wire::Wire) -> Option<(Fault, String)> {
+        wire.tls_error().map(|error| (Fault::Tls, self.connector.explain(error)))
+    }
+
+    /// The status decides; a body that does not come to its end only costs the connection: says whether it did.
+    async fn read(&self, response: Response<Incoming>, deadline: Instant) -> (Answer, bool) {
         let (head, mut body) = response.into_parts();
         let status = head.status.as_u16();
         let text = |name: HeaderName| head.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()));
@@ -166,7 +319,7 @@ impl Client {
         };
         let (mut octets, mut start) = (0, Vec::new());
         let complete = loop {
-            match tokio::time::timeout_at(deadline, body.frame()).await {
+            match timeout_at(deadline, body.frame()).await {
                 Ok(None) => break true,
                 Ok(Some(Ok(frame))) => {
                     let data = frame.into_data().unwrap_or_default();
@@ -183,63 +336,35 @@ impl Client {
         if !head.status.is_success() {
             answer.excerpt = escape(&start, limits::ANSWER_EXCERPT_OCTETS);
         }
-        let now = Instant::now();
-        if complete && now < connection.expires && !connection.sender.is_closed() {
-            connection.idle_since = now;
-            self.pool().push(connection);
-        }
-        answer
+        (answer, complete)
     }
 }
 
-/// What all requests have in common, prepared once.
-#[derive(Debug)]
-struct RequestTemplate {
-    uri: Uri,
-    headers: HeaderMap,
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const CLARION_INSTANCE: HeaderName = HeaderName::from_static("clarion-instance");
-const CLARION_RECORDS: HeaderName = HeaderName::from_static("clarion-records");
+/// How the library words REFUSED_STREAM and a GOAWAY of the peer. Its error type is not within reach, so its text
+/// is read; should that change, such requests count as perhaps processed, and tests fail.
+const REFUSED_STREAM: &str = "stream error received: refused stream";
+const GOAWAY: &str = "connection error received";
 
-impl RequestTemplate {
-    fn new(settings: &SinkSettings) -> Result<Self, SinkError> {
-        let backend = &settings.backend;
-        let uri = backend.path.parse().map_err(|_| SinkError::Path { path: backend.path.clone() })?;
-        let bracketed = backend.host.contains(':');
-        let host = if bracketed { format!("[{}]", backend.host) } else { backend.host.clone() };
-        let host = if backend.port == 80 { host } else { format!("{host}:{}", backend.port) };
-        let agent = format!("clarion-collector/{} ({})", env!("CARGO_PKG_VERSION"), settings.instance);
-        let headers = [
-            (header::HOST, "Host", host),
-            (header::CONTENT_TYPE, "Content-Type", "application/json".to_owned()),
-            (header::USER_AGENT, "User-Agent", agent),
-            (CLARION_INSTANCE, "Clarion-Instance", settings.instance.clone()),
-        ]
-        .into_iter()
-        .map(|(name, title, value)| match HeaderValue::from_str(&value) {
-            Ok(prepared) => Ok((name, prepared)),
-            Err(_) => Err(SinkError::Header { header: title, value }),
-        })
-        .collect::<Result<HeaderMap, _>>()?;
-        Ok(Self { uri, headers })
-    }
+/// True if the peer says that it looked at nothing of a request: it refused the stream (RFC 9113, section 8.7), or its
+/// GOAWAY names a lower one as its last (section 6.8; streams up to that one end without this text).
+fn was_not_processed(error: &str) -> bool {
+    error.contains(REFUSED_STREAM) || error.contains(GOAWAY)
+}
 
-    /// Content-Length is set by hyper from the body's size.
-    fn request(&self, parcel: &Parcel) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(parcel.body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        headers.insert(CLARION_RECORDS, HeaderValue::from(parcel.records));
-        let mut text = Uuid::encode_buffer();
-        if let Ok(key) = HeaderValue::from_str(parcel.key.hyphenated().encode_lower(&mut text)) {
-            headers.insert(IDEMPOTENCY_KEY, key);
+/// Waits until the library holds nothing of a request any more: what was taken is final then.
+async fn all_let_go(taken: &Arc<AtomicU64>) -> bool {
+    let end = Instant::now() + LETTING_GO;
+    while Arc::strong_count(taken) > 1 {
+        if Instant::now() >= end {
+            return false;
         }
-        request
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    true
 }
 
 /// At most `octets` of what a stranger wrote, so that no terminal obeys it.
@@ -346,8 +471,15 @@ mod tests {
         Client::new(&settings, Clock::system()).unwrap()
     }
 
+    async fn one(client: &Client) -> One {
+        match client.connector.connect(&client.template).await.unwrap() {
+            Connection::One(one) => one,
+            Connection::Two(_) => panic!("HTTP/2 was not asked for"),
+        }
+    }
+
     fn parcel() -> Parcel {
-        Parcel { key: Uuid::nil(), records: 1, body: Bytes::from_static(b"BODY") }
+        Parcel { key: Uuid::nil(), records: 1, body: Bytes::from_static(b"BODY"), encoding: Compression::None }
     }
 
     async fn accepted(client: &Client, times: usize) {
@@ -361,9 +493,9 @@ mod tests {
         let (port, connections) = server(usize::MAX).await;
         let client = client(port, |_| {});
         accepted(&client, 20).await;
-        assert_eq!((connections.load(Ordering::Acquire), client.pool().len()), (1, 1));
+        assert_eq!((connections.load(Ordering::Acquire), lock(&client.idle).len()), (1, 1));
         client.sweep();
-        assert_eq!(client.pool().len(), 1, "neither idle for long nor old");
+        assert_eq!(lock(&client.idle).len(), 1, "neither idle for long nor old");
     }
 
     #[tokio::test]
@@ -384,7 +516,7 @@ mod tests {
         accepted(&client, 3).await;
         assert_eq!(connections.load(Ordering::Acquire), 6);
         client.sweep();
-        assert!(client.pool().is_empty());
+        assert!(lock(&client.idle).is_empty());
     }
 
     #[tokio::test]
@@ -392,7 +524,7 @@ mod tests {
         let (port, connections) = server(2).await;
         let client = client(port, |_| {});
         accepted(&client, 2).await;
-        while client.pool().iter().any(Connection::is_open) {
+        while lock(&client.idle).iter().any(One::is_open) {
             tokio::task::yield_now().await;
         }
         accepted(&client, 2).await;
@@ -403,12 +535,12 @@ mod tests {
     async fn a_request_on_a_closed_connection_leaves_nothing() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let client = client(listener.local_addr().unwrap().port(), |_| {});
-        let connection = client.connector.connect().await.unwrap();
+        let connection = one(&client).await;
         drop(listener.accept().await.unwrap());
         while !connection.sender.is_closed() {
             tokio::task::yield_now().await;
         }
-        let failure = client.exchange(connection, &parcel()).await.unwrap_err();
+        let failure = client.exchange_one(connection, &parcel()).await.unwrap_err();
         assert!(failure.untouched && !failure.handed_over, "{failure:?}");
     }
 
@@ -416,7 +548,7 @@ mod tests {
     async fn the_peers_end_is_seen_before_the_runtime_hears_of_it() {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = client(listener.local_addr().unwrap().port(), |_| {});
-        let connection = client.connector.connect().await.unwrap();
+        let connection = one(&client).await;
         assert!(connection.is_open());
         // No await from here on: the runtime has no chance to look at the socket.
         drop(listener.accept().unwrap());

@@ -1,8 +1,9 @@
 //! FlowBatch -> bytes -> backend: the tokio side.
 //!
 //! `encode` turns records into bodies (called by the batcher threads), `dispatch` keeps a bounded
-//! number of requests in flight, `http` speaks to the backend, `retry` decides what an answer means.
+//! number of requests in flight, `compress` packs bodies if asked, `http` speaks to the backend, `retry` decides what an answer means.
 
+mod compress;
 mod dispatch;
 pub mod encode;
 mod http;
@@ -17,7 +18,7 @@ use std::time::Duration;
 pub use dispatch::{Sink, start};
 pub use probe::probe;
 
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{Secret, SecretError, SecretSource};
 use crate::tls::ClientTls;
 
 /// Where finished batches go.
@@ -109,6 +110,16 @@ pub struct BackendUrl {
     pub display: String,
 }
 
+impl BackendUrl {
+    /// `host` or `host:port`, as it stands in requests.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let usual = if self.tls { 443 } else { 80 };
+        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
 /// What delivery needs to know.
 #[derive(Debug, Clone)]
 pub struct SinkSettings {
@@ -188,6 +199,23 @@ pub enum SinkError {
         header: &'static str,
         /// Its value.
         value: String,
+    },
+    /// A file of credentials or TLS, or a credential, cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The proxy's user or password.
+    #[error("the user or password of [backend] proxy {what}")]
+    Proxy {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The host of an https URL.
+    #[error(
+        "the host {host:?} of [backend] url is no name that a certificate could be for: write a DNS name or an address"
+    )]
+    ServerName {
+        /// The host.
+        host: String,
     },
     /// The path of the URL is none.
     #[error("the backend's path {path:?} is not a path of a URL: it begins with / and has no spaces")]

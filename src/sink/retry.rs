@@ -20,8 +20,12 @@ pub enum Fault {
     Timeout,
     /// The connection ended before the answer.
     Reset,
-    /// The answer is not HTTP/1.1.
+    /// The answer is not the HTTP that is spoken.
     Protocol,
+    /// No TLS: a certificate, or versions.
+    Tls,
+    /// The proxy gives no way to the backend.
+    Proxy,
 }
 
 impl Fault {
@@ -33,6 +37,8 @@ impl Fault {
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::Protocol => "protocol",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
         }
     }
 }

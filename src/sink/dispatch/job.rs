@@ -1,6 +1,7 @@
 //! A batch on its way through the line, and the words that the line speaks.
 
 use crate::metrics::RecordDrop;
+use crate::sink::compress::Packed;
 use crate::sink::encode::EncodedBatch;
 use crate::sink::retry::Backoff;
 
@@ -13,6 +14,8 @@ pub(super) struct Job {
     pub(super) batch: EncodedBatch,
     /// Octets of the budget that it holds.
     pub(super) reserved: u64,
+    /// Its body as it was sent, if it was compressed and may be kept.
+    pub(super) packed: Option<Packed>,
     /// An earlier request with it may have been processed: sending it now may double its records.
     pub(super) repeated: bool,
     pub(super) order: Order,
@@ -74,6 +77,7 @@ impl Job {
             oldest_receive: batch.oldest_receive,
             batch,
             reserved,
+            packed: None,
             repeated: false,
             order,
             sent_ns: 0,

@@ -148,7 +148,9 @@ fn explain(result: &Result<Answer, Failure>) -> (String, &'static str) {
                     "the backend is slow: give it capacity, make batch_size smaller or request_timeout longer"
                 }
                 Fault::Reset => "the backend or a proxy before it closed the connection: look at their logs",
-                Fault::Protocol => "check that the URL's port speaks plain HTTP/1.1",
+                Fault::Protocol => "check that the URL's port speaks HTTP: a port that speaks TLS wants https://",
+                Fault::Tls => "the reason says what to change; files are read again by themselves",
+                Fault::Proxy => "check [backend] proxy, or the variables that name the proxy, and the proxy's own log",
             };
             (format!("{}: {}", failure.fault.label(), failure.detail), advice)
         }

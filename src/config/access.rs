@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use super::Note;
 use super::error::Faults;
-use super::url::{BaseUrl, mask};
+use super::proxy::{self, Variables};
 use super::values::Values;
 use crate::secret::{Secret, SecretSource};
-use crate::sink::{Access, BackendUrl, Compression, Credentials, HttpVersion, Proxy};
+use crate::sink::{Access, BackendUrl, Compression, Credentials, HttpVersion};
 use crate::tls::{ClientTls, KeyPairFiles, MinVersion, ServerTls};
 use crate::web::WebAccess;
 
@@ -19,6 +19,7 @@ pub(super) fn egress(
     values: &Values,
     backend: &BackendUrl,
     url_credentials: Option<&Secret>,
+    proxies: &Variables,
     faults: &mut Faults,
     notes: &mut Vec<Note>,
 ) -> Access {
@@ -53,7 +54,7 @@ pub(super) fn egress(
             "zstd" => Compression::Zstd,
             _ => Compression::None,
         },
-        proxy: proxy(values, faults),
+        proxy: proxy::choose(values, backend, proxies, faults, notes),
         tls,
         credentials,
     }
@@ -84,7 +85,12 @@ fn credentials(values: &Values, url_credentials: Option<&Secret>, faults: &mut F
     if credentials.password.is_some() && credentials.username.is_empty() {
         faults.add("[backend] password is set without [backend] username: set both, or neither".to_owned());
     }
-    if let Some((user, password)) = url_credentials.map(|c| c.expose().split_once(':').unwrap_or((c.expose(), ""))) {
+    let of_url = url_credentials.and_then(|raw| {
+        proxy::decoded(raw.expose())
+            .map_err(|what| faults.add(format!("{}: [backend] url {what}", values.origin("backend.url").place())))
+            .ok()
+    });
+    if let Some((user, password)) = of_url.as_ref().and_then(|decoded| decoded.split_once(':')) {
         if credentials.username.is_empty() {
             credentials.username = user.to_owned();
             credentials.password = SecretSource::Given(Secret::new(password));
@@ -102,26 +108,6 @@ fn credentials(values: &Values, url_credentials: Option<&Secret>, faults: &mut F
         );
     }
     credentials
-}
-
-fn proxy(values: &Values, faults: &mut Faults) -> Option<Proxy> {
-    let text = values.text("backend.proxy");
-    if text.is_empty() || text.eq_ignore_ascii_case("auto") || text.eq_ignore_ascii_case("off") {
-        return None;
-    }
-    match BaseUrl::parse(text).map(|base| (base.credentials().cloned(), base.with_endpoint(""))) {
-        Ok((credentials, url)) if !url.tls => {
-            Some(Proxy { host: url.host, port: url.port, credentials, display: url.display })
-        }
-        _ => {
-            faults.add(format!(
-                "{}: [backend] proxy = {:?} is none: write auto, off, or http://[user:password@]host:port",
-                values.origin("backend.proxy").place(),
-                mask(text)
-            ));
-            None
-        }
-    }
 }
 
 /// The secret of `id`, or the file of `id` with `_file` behind it.

@@ -5,6 +5,7 @@
 //! with one line. Unknown variables are one warning, never an error: the environment is shared.
 
 use super::keys::{KEYS, VARIABLE_PREFIX, names, nearest};
+use super::proxy::Variables;
 use super::written::{Origin, Scalar, Written};
 use super::{Note, NoteLevel};
 
@@ -18,6 +19,8 @@ pub(super) struct Content {
     pub(super) mode: Option<String>,
     /// POD_NAME.
     pub(super) pod_name: Option<String>,
+    /// Variables that name proxies.
+    pub(super) proxies: Variables,
     pub(super) notes: Vec<Note>,
 }
 
@@ -28,13 +31,14 @@ const POD_NAME: &str = "POD_NAME";
 
 /// Sorts the variables; empty ones count as not set, as compose files make them.
 pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>) -> Content {
+    let mut content = Content::default();
     let mut variables: Vec<(String, String)> = variables
         .into_iter()
+        .inspect(|(name, value)| content.proxies.note(name, value))
         .filter(|(name, value)| (name.starts_with(VARIABLE_PREFIX) || name == POD_NAME) && !value.trim().is_empty())
         .collect();
     // The order of an environment means nothing; ours makes the output the same each time.
     variables.sort();
-    let mut content = Content::default();
     let (mut injected, mut unknown) = (Vec::new(), Vec::new());
     for (name, value) in variables {
         if is_injected(&name, &value) {

@@ -19,6 +19,7 @@ mod keys;
 mod lists;
 mod machine;
 mod memory;
+mod proxy;
 mod resolve;
 mod url;
 mod value;
@@ -175,7 +176,7 @@ pub fn load(
     {
         values.set("instance.name", value::Value::Text(pod_name), Origin::Variable("POD_NAME".to_owned()));
     }
-    let settings = resolve::settings(&mut values, &content, machine, &mut faults, &mut notes);
+    let settings = resolve::settings(&mut values, &content, machine, &environment.proxies, &mut faults, &mut notes);
     let effective = effective(&values, &settings, &content);
     faults.or(Loaded { settings, effective, notes, file: path })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::error::Faults;
 use super::file::Content;
 use super::memory::{self, Free};
+use super::proxy::Variables;
 use super::url::BaseUrl;
 use super::value::{Value, render};
 use super::values::Values;
@@ -27,6 +28,7 @@ pub(super) fn settings(
     values: &mut Values,
     file: &Content,
     machine: &Machine,
+    proxies: &Variables,
     faults: &mut Faults,
     notes: &mut Vec<Note>,
 ) -> Settings {
@@ -35,7 +37,9 @@ pub(super) fn settings(
     let rules = lists::rules(&file.exporters, &listeners, faults);
     let output = if values.text("output.kind") == "stdout" { Output::Stdout } else { Output::Backend };
     let (backend, url_credentials) = backend(values, faults);
-    let access = access::egress(values, &backend, url_credentials.as_ref(), faults, notes);
+    // Where nothing goes to the backend, no proxy of the environment is worth a word.
+    let proxies = if output == Output::Backend { proxies } else { &Variables::default() };
+    let access = access::egress(values, &backend, url_credentials.as_ref(), proxies, faults, notes);
     let workers = values.count("receive.workers").unwrap_or(machine.cores.clamp(1, limits::WORKERS_MAX as usize));
     let interval = values.duration("batch.interval");
     let steering = match values.text("receive.steering") {

@@ -70,8 +70,10 @@ fn http_goes_through_a_proxy_by_whole_urls() {
     let mut bench = Bench::new(settings(&server, false, "127.0.0.1", access));
     bench.put(10, 20);
     bench.wait_delivered();
-    let metrics = bench.close();
-    assert_eq!((server.records(), metrics.books.duplicated.value()), ((200, 0), 0));
+    bench.close();
+    // This proxy closes each connection behind its answer without saying so: what meets the end of one is sent again,
+    // and rightly counted as perhaps doubled, but it was not.
+    assert_eq!(server.records(), (200, 0));
     let head = server.seen.lock().unwrap().heads[0].to_lowercase();
     assert!(head.contains("via: ") && head.contains(&format!("host: {}", server.address)), "{head}");
     assert!(proxy.said().contains("POST http://127.0.0.1"), "{}", proxy.said());

@@ -23,7 +23,7 @@ fn reason(secure: &Secure, host: &str, more: &[String]) -> (String, String) {
     drop(load.stop());
     let metrics = get(collector.http, "/metrics/prometheus", "").1;
     let counted = metrics.lines().find(|line| line.contains("code=\"tls\"")).unwrap_or_default().to_owned();
-    let doubled = metrics.lines().find(|line| line.contains("possibly_duplicated_total ")).unwrap();
+    let doubled = metrics.lines().find(|line| line.starts_with("clarion_collector_records_possibly_dup")).unwrap();
     assert!(doubled.ends_with(" 0"), "nothing can have been processed: {doubled}");
     assert_eq!(secure.server.records(), (0, 0));
     (text, counted)

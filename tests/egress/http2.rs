@@ -24,6 +24,18 @@ fn assert_exact(bench: Bench, server: &Server) {
     assert_eq!(metrics.books.duplicated.value(), 0, "counted as perhaps doubled");
 }
 
+/// As [`assert_exact`], for a server that closes its connections hard: what it answered just before may never arrive
+/// (it resets the connection when something comes that it does not read any more). Such requests are sent again, and
+/// each that was doubled has been counted.
+fn assert_counted(bench: Bench, server: &Server) {
+    let taken = bench.taken;
+    let counted = bench.close().books.duplicated.value();
+    let (distinct, doubled) = server.records();
+    assert_eq!(distinct, taken, "lost");
+    assert!(doubled <= counted, "{doubled} doubled, {counted} counted");
+    assert!(counted <= taken / 10, "{counted} of {taken} counted as perhaps doubled");
+}
+
 #[test]
 fn the_backend_chooses_the_version_by_alpn() {
     for (alpn, version) in [(BOTH, "HTTP/2.0"), (&BOTH[1..], "HTTP/1.1"), (&[], "HTTP/1.1")] {
@@ -70,7 +82,7 @@ fn a_backend_that_says_goodbye_all_the_time_costs_nothing() {
     bench.wait_delivered();
     let connections = server.connections.load(Ordering::Acquire);
     assert!(connections > 30, "{connections} connections for 800 requests, 7 each before the goodbye");
-    assert_exact(bench, &server);
+    assert_counted(bench, &server);
 }
 
 #[test]
@@ -97,7 +109,7 @@ fn connections_that_grow_old_under_load_end_in_good_order() {
 #[test]
 fn streams_that_are_refused_are_sent_again_and_not_counted_as_doubled() {
     // Until its settings have arrived, the client sends more streams than the server takes.
-    let behaviour = Behaviour { streams: Some(1), requests_per_connection: Some(3), ..Behaviour::default() };
+    let behaviour = Behaviour { streams: Some(1), ..Behaviour::default() };
     let server = Server::start(None, behaviour);
     let many = SinkSettings { requests_in_flight: 8, ..settings(&server, false, "127.0.0.1", prior_knowledge()) };
     let mut bench = Bench::new(many);

@@ -28,6 +28,7 @@ const CONFIG: &str = "CLARION_COLLECTOR_CONFIG";
 const MODE: &str = "CLARION_COLLECTOR_MODE";
 const SFLOW_PORT: &str = "CLARION_COLLECTOR_SFLOW_PORT";
 const POD_NAME: &str = "POD_NAME";
+const UDP_RCVBUF: &str = "CLARION_COLLECTOR_UDP_RCVBUF";
 
 /// Sorts the variables; empty ones count as not set, as compose files make them.
 pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>) -> Content {
@@ -43,6 +44,12 @@ pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>) -> Con
     for (name, value) in variables {
         if is_injected(&name, &value) {
             injected.push(name);
+        } else if name == UDP_RCVBUF && value.trim() == "0" {
+            // The Python collector's default: it asks for nothing then. Files that spell it out must go on to start.
+            content.notes.push(Note::info(format!(
+                "{UDP_RCVBUF} = 0 is the Python collector's \"leave it to the kernel\" and has no effect: the default of \
+                 [receive] buffer is asked for"
+            )));
         } else if let Some((key, alias)) = key_of(&name) {
             let origin = if alias { Origin::Alias(name) } else { Origin::Variable(name) };
             content.written.push(Written { key, scalar: Scalar::of_text(value), origin });
@@ -169,6 +176,15 @@ mod tests {
             "unknown variables have no effect: CLARION_COLLECTOR_BATCH_SISE (is CLARION_COLLECTOR_BATCH_SIZE meant?), \
              CLARION_COLLECTOR_XYZZY"
         );
+    }
+
+    #[test]
+    fn a_buffer_of_zero_is_the_python_collectors_default() {
+        let content = of(&[("CLARION_COLLECTOR_UDP_RCVBUF", "0")]);
+        assert!(content.written.is_empty());
+        assert!(content.notes.len() == 1 && content.notes[0].level == NoteLevel::Info, "{:?}", content.notes);
+        // The name of our own means what it says, and is refused later.
+        assert_eq!(of(&[("CLARION_COLLECTOR_RECEIVE_BUFFER", "0")]).written.len(), 1);
     }
 
     #[test]

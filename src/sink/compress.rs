@@ -103,7 +103,8 @@ impl Press {
     }
 }
 
-fn compress(compression: Compression, body: &[u8]) -> io::Result<Vec<u8>> {
+/// `body` as it goes out with that Content-Encoding.
+pub(super) fn compress(compression: Compression, body: &[u8]) -> io::Result<Vec<u8>> {
     match compression {
         Compression::None => Ok(body.to_vec()),
         Compression::Zstd => zstd::bulk::compress(body, ZSTD_LEVEL),

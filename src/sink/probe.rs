@@ -10,8 +10,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::compress::compress;
 use super::http::{Client, Parcel};
-use super::{SinkError, SinkSettings};
+use super::{Compression, SinkError, SinkSettings};
 use crate::clock::Clock;
 
 /// A batch without records: the smallest thing that the contract allows.
@@ -62,7 +63,15 @@ pub fn probe(settings: &SinkSettings, clock: &Clock) -> Result<Probe, SinkError>
         .enable_all()
         .build()
         .map_err(|source| SinkError::Runtime { threads: 1, source })?;
-    let parcel = Parcel { key: Uuid::now_v7(), records: 0, body: Bytes::from_static(EMPTY_BATCH) };
+    // As a batch would go out: a backend that cannot read it is found here.
+    let (body, encoding) = match settings.access.compression {
+        Compression::None => (Bytes::from_static(EMPTY_BATCH), Compression::None),
+        encoding => match compress(encoding, EMPTY_BATCH) {
+            Ok(body) => (Bytes::from(body), encoding),
+            Err(_) => (Bytes::from_static(EMPTY_BATCH), Compression::None),
+        },
+    };
+    let parcel = Parcel { key: Uuid::now_v7(), records: 0, body, encoding };
     let probe = runtime.block_on(async {
         let (start, sent_ns) = (Instant::now(), clock.unix_ns());
         let answer = client.post(&parcel).await;

@@ -5,6 +5,7 @@
 //! named at each place: no process-wide default is set or needed.
 
 mod pem;
+mod unverified;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use crate::secret::{SecretError, SourceFile, Watched};
 
 pub use pem::expiry;
+pub use unverified::client_that_believes_any_certificate;
 
 /// Oldest version of TLS that is spoken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -129,7 +129,7 @@ impl App {
         let sources = sources(&settings, &instance, &metrics, &table, &listeners, &course, &monitor);
         let web = web::start(settings.web.clone(), sources, clock.clone())?;
         let announcement = web::announce(&settings.targets, &instance, web.address());
-        let refresher = start_refresher(&sink, &clock, &metrics)?;
+        let refresher = start_refresher(&sink, &web, &clock, &metrics)?;
         course.ready.store(true, Ordering::Release);
         tracing::info!(http = %web.address(), workers = settings.collect.workers, batchers = settings.queue.batchers, output = %output_name(&settings), "ready");
         Ok(Running {
@@ -225,9 +225,14 @@ fn start_monitor(
 }
 
 /// What follows files, on both sides.
-fn start_refresher(sink: &RunningSink, clock: &Clock, metrics: &Metrics) -> anyhow::Result<Refresher> {
-    let (mut values, mut certificates) = (Vec::new(), Vec::new());
+fn start_refresher(sink: &RunningSink, web: &WebServer, clock: &Clock, metrics: &Metrics) -> anyhow::Result<Refresher> {
     let secrets = metrics.secrets();
+    let mut values = web.watched();
+    let mut certificates = vec![Certificate {
+        name: "the HTTP side's certificate",
+        expires: web.certificate_expires(),
+        gauge: secrets.http_expiry.clone(),
+    }];
     if let RunningSink::Backend(sink) = sink {
         values.extend(sink.watched());
         for (name, expires, gauge) in sink.certificates(&secrets) {

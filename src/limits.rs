@@ -208,10 +208,25 @@ pub const BACKEND_KEYS_MAX: usize = 1 << 20;
 /// Requests a second that the HTTP side answers: a page of live figures asks twice a second, a scraper each 15 s,
 /// so a hundred onlookers fit, while one that asks in a loop takes no more than a tenth of a core.
 pub const HTTP_REQUEST_RATE: Range = range(200, 1, 100_000);
-/// Connections to the HTTP side at once.
+/// Connections to the HTTP side at once; one more takes the place of the one that has idled longest.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 /// Request head.
 pub const HTTP_HEAD_OCTETS_MAX: usize = 16 * KIB as usize;
+/// Header lines of a request: a browser behind two proxies sends about thirty.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Time for a TLS handshake, milliseconds: a few round trips round the world.
+pub const HTTP_HANDSHAKE_MS: u64 = 5_000;
+/// Token of the HTTP side: signed ones are seldom longer, and the whole of it is compared.
+pub const TOKEN_OCTETS_MAX: usize = 2 * KIB as usize;
+/// A token shorter than this is worth a warning: 16 letters and digits are 95 bits, which nobody guesses.
+pub const TOKEN_OCTETS_ADVISED: usize = 16;
+/// Wrong tokens that a peer may show at once.
+pub const WRONG_TOKENS_BURST: u64 = 20;
+/// And after that one in this time, milliseconds: five scrapers behind one address, each with an old token, do not lock
+/// the address, and a guesser gets 29,000 tries a day.
+pub const WRONG_TOKEN_EVERY_MS: u64 = 3_000;
+/// Peers whose wrong tokens are counted each for itself.
+pub const HTTP_PEERS_MAX: usize = 1_024;
 /// Time for a request head, and the longest that a kept connection may idle, milliseconds: one that
 /// only sits there must not keep a probe out. A scraper connects again.
 pub const HTTP_HEAD_TIMEOUT_MS: u64 = 10_000;

@@ -67,10 +67,19 @@ pub(super) fn ingress(values: &Values, faults: &mut Faults) -> WebAccess {
         client_authorities: None,
         min_version: MinVersion::Tls12,
     });
+    let token = secret(values, "http.token", faults);
+    let metrics_open = values.flag("http.metrics_open");
+    if !metrics_open && !token.is_some() {
+        faults.add(format!(
+            "{}: [http] metrics_open = false makes metrics ask for a token, and none is set: set [http] token_file, or \
+             metrics_open = true",
+            values.origin("http.metrics_open").place()
+        ));
+    }
     WebAccess {
         tls,
-        token: secret(values, "http.token", faults),
-        metrics_open: values.flag("http.metrics_open"),
+        token,
+        metrics_open,
         request_rate: u32::try_from(values.number("http.request_rate")).unwrap_or(u32::MAX),
     }
 }

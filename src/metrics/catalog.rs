@@ -222,7 +222,7 @@ pub const CATALOG: &[Descriptor] = &[
         &[],
         "End of the validity of the HTTP side's certificate, Unix seconds; 0 without one.",
     ),
-    d("http_refused_total", Counter, &["reason"], "HTTP connections or requests turned away at a bound."),
+    d("http_refused_total", Counter, &["reason"], "HTTP connections or requests turned away, by reason."),
     d("config_last_reload_successful", Gauge, &[], "1 if the last load of the configuration succeeded."),
     d("build_info", Gauge, &["version", "instance"], "Always 1; the labels name the build and the instance."),
     d("memory_limit_bytes", Gauge, &[], "What the process may hold, in octets: [memory] limit."),

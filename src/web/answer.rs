@@ -1,5 +1,7 @@
 //! An answer before it becomes HTTP: status, type and body, with the headers that all answers share.
 //!
+//! Nothing is stored, framed, sniffed or sent on: the page may run its own script and ask its own server, nothing else.
+//!
 //! A large body takes a permit and keeps it until its last octet is written or the connection is gone, so that slow readers cannot pile up bodies in memory.
 
 use std::sync::Arc;
@@ -17,6 +19,13 @@ use crate::metrics::WebMetrics;
 pub(super) const JSON: &str = "application/json";
 pub(super) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
+pub(super) const SCRIPT: &str = "text/javascript; charset=utf-8";
+pub(super) const STYLE: &str = "text/css; charset=utf-8";
+
+/// What the page may do. Its script and style are files of their own, so that nothing inline has to be allowed; what
+/// came from the wire cannot become markup even by a mistake of ours (Trusted Types).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// Paths of the contract, as the 404 and the page list them.
 pub(super) const PATHS: [&str; 11] = [
@@ -41,13 +50,15 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// The Accept header had a say.
     pub(super) varies: bool,
+    /// Seconds after which asking again makes sense.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Answer {
     pub(super) fn json(status: StatusCode, value: &Value) -> Self {
         let mut body = value.to_string();
         body.push('\n');
-        Self { status, content_type: JSON, body: body.into(), varies: false }
+        Self { status, content_type: JSON, body: body.into(), varies: false, retry_after: None }
     }
 
     pub(super) fn ok(value: &Value) -> Self {
@@ -55,7 +66,7 @@ impl Answer {
     }
 
     pub(super) fn text(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, content_type, body: body.into(), varies: false }
+        Self { status: StatusCode::OK, content_type, body: body.into(), varies: false, retry_after: None }
     }
 
     /// What was wrong with the request, for people.
@@ -71,9 +82,22 @@ impl Answer {
         Self::json(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "only GET and HEAD are answered here" }))
     }
 
+    /// The token is missing or wrong.
+    pub(super) fn unauthorized() -> Self {
+        let error = "this path asks for the token of [http] token_file: send it as Authorization: Bearer";
+        Self::json(StatusCode::UNAUTHORIZED, &json!({ "error": error }))
+    }
+
+    /// Too often; `wait_ns` is until it makes sense again.
+    pub(super) fn too_many(error: &str, wait_ns: u64) -> Self {
+        let answer = Self::json(StatusCode::TOO_MANY_REQUESTS, &json!({ "error": error }));
+        Self { retry_after: Some(wait_ns.div_ceil(1_000_000_000).max(1)), ..answer }
+    }
+
     fn busy() -> Self {
         let error = "too many large answers are on their way: ask again in a second";
-        Self::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": error }))
+        let answer = Self::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": error }));
+        Self { retry_after: Some(1), ..answer }
     }
 }
 
@@ -90,14 +114,12 @@ impl BodyBound {
     /// and keeps its length in the headers.
     pub(super) fn response(&self, answer: Answer, head: bool, metrics: &WebMetrics) -> Response<Full<Bytes>> {
         let mut answer = answer;
-        let mut retry = false;
         if !head && answer.body.len() > HTTP_LARGE_BODY_OCTETS {
             if let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() {
                 answer.body = Bytes::from_owner(Permitted { octets: answer.body, _permit: permit });
             } else {
                 metrics.refused_snapshots.add(1);
                 answer = Answer::busy();
-                retry = true;
             }
         }
         let length = answer.body.len();
@@ -109,19 +131,22 @@ impl BodyBound {
         headers.insert(header::CONTENT_LENGTH, length.into());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
         if answer.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        if answer.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"clarion-collector\""));
         }
         if answer.varies {
             headers.insert(header::VARY, HeaderValue::from_static("Accept"));
         }
         if answer.content_type == HTML {
-            let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         }
-        if retry {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = answer.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

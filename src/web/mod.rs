@@ -1,4 +1,5 @@
-//! The onlooker: health, readiness, metrics and status over HTTP, on a thread and runtime of its own.
+//! The onlooker: health, readiness, metrics and status over HTTP, on a thread and runtime of its own, with TLS and a
+//! token if the operator wants them.
 //!
 //! In go snapshot functions ([`Sources`]) that the wiring hands over, and the metrics; out come the
 //! paths of the stable contract. Nothing of the data path is known here, and nothing in the path
@@ -7,7 +8,12 @@
 
 mod accept;
 mod answer;
+pub(crate) mod bearer;
+mod budget;
+mod connection;
+mod door;
 mod exporters;
+mod guests;
 mod route;
 mod server;
 mod sources;

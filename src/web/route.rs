@@ -1,23 +1,28 @@
-//! Path and method -> answer. No socket here: the whole of it runs in a unit test.
+//! Path and method -> answer, if the door lets the request pass. No socket here: the whole of it runs in a unit test.
 //!
 //! The picture of the exporters is kept for SNAPSHOT_AGE_MS, so that however many readers poll, the
 //! table is walked a few times a second at most.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes};
 use hyper::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::accept::{Format, negotiate};
-use super::answer::{Answer, BodyBound, HTML, PROMETHEUS};
+use super::answer::{Answer, BodyBound, HTML, PROMETHEUS, SCRIPT, STYLE};
+use super::door::{Class, Door};
 use super::{ExporterRow, Sources, exporters, status};
 use crate::clock::Clock;
 use crate::limits::SNAPSHOT_AGE_MS;
 use crate::metrics::WebMetrics;
+use crate::throttle::Throttle;
 
 const PAGE: &str = include_str!("page.html");
+const PAGE_SCRIPT: &str = include_str!("page.js");
+const PAGE_STYLE: &str = include_str!("page.css");
 
 /// All that an answer is made of; one per server.
 pub(super) struct Desk {
@@ -27,16 +32,20 @@ pub(super) struct Desk {
     started_unix_ns: u64,
     started_ns: u64,
     bound: BodyBound,
+    door: Door,
+    handshakes: Throttle,
     picture: Mutex<Option<(u64, Arc<[ExporterRow]>)>>,
 }
 
 impl Desk {
-    pub(super) fn new(sources: Sources, clock: Clock) -> Self {
+    pub(super) fn new(sources: Sources, door: Door, clock: Clock) -> Self {
         Self {
             metrics: sources.metrics.web(),
             started_unix_ns: clock.unix_ns(),
             started_ns: clock.monotonic_ns(),
             bound: BodyBound::new(),
+            door,
+            handshakes: Throttle::default(),
             picture: Mutex::new(None),
             sources,
             clock,
@@ -47,34 +56,73 @@ impl Desk {
         &self.metrics
     }
 
-    /// The answer in HTTP's form. The request's body is not looked at.
-    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let head = request.method() == Method::HEAD;
-        self.bound.response(self.answer(request), head, &self.metrics)
+    pub(super) const fn door(&self) -> &Door {
+        &self.door
     }
 
-    fn answer<B>(&self, request: &Request<B>) -> Answer {
+    /// A connection came to nothing before it could ask anything.
+    pub(super) fn note_handshake(&self, peer: IpAddr, why: &str) {
+        self.metrics.refused_tls.add(1);
+        if let Some(times) = self.handshakes.note(self.now_ns(), 1) {
+            tracing::warn!(%peer, why, times, "TLS handshakes on the HTTP side failed; peer and cause are the last one's");
+        }
+    }
+
+    pub(super) fn now_ns(&self) -> u64 {
+        self.clock.monotonic_ns()
+    }
+
+    /// The answer in HTTP's form. A request's body is not read: with one the connection ends behind the answer, so that
+    /// nobody waits for its end.
+    pub(super) fn respond<B: Body>(&self, request: &Request<B>, peer: IpAddr) -> Response<Full<Bytes>> {
+        let head = request.method() == Method::HEAD;
+        let mut response = self.bound.response(self.answer(request, peer), head, &self.metrics);
+        if !request.body().is_end_stream() {
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn answer<B>(&self, request: &Request<B>, peer: IpAddr) -> Answer {
         let path = request.uri().path();
         let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
-        let answer = match path {
-            "/" | "" => Self::page as fn(&Self, &Request<B>) -> Answer,
-            "/health" => Self::health,
-            "/livez" | "/healthz" => Self::live,
-            "/readyz" => Self::ready,
-            "/metrics" => Self::negotiated,
-            "/metrics/prometheus" => Self::prometheus,
-            "/metrics/exporters" => Self::scrape_exporters,
-            "/api/v1/status" => Self::status,
-            "/api/v1/ledger" => Self::ledger,
-            "/api/v1/exporters" => Self::list,
-            _ if path.strip_prefix("/api/v1/exporters/").is_some_and(|rest| !rest.contains('/')) => Self::one,
-            _ => return Answer::not_found("there is nothing at this path"),
+        let (class, answer) = match path {
+            "/" | "" => (Class::Public, Self::page as fn(&Self, &Request<B>) -> Answer),
+            "/page.js" => (Class::Public, Self::script as _),
+            "/page.css" => (Class::Public, Self::style as _),
+            "/health" => (Class::Health, Self::health as _),
+            "/livez" | "/healthz" => (Class::Health, Self::live as _),
+            "/readyz" => (Class::Health, Self::ready as _),
+            "/metrics" => (Class::Metrics, Self::negotiated as _),
+            "/metrics/prometheus" => (Class::Metrics, Self::prometheus as _),
+            "/metrics/exporters" => (Class::Metrics, Self::scrape_exporters as _),
+            "/api/v1/status" => (Class::Guarded, Self::status as _),
+            "/api/v1/ledger" => (Class::Guarded, Self::ledger as _),
+            "/api/v1/exporters" => (Class::Guarded, Self::list as _),
+            _ if path.strip_prefix("/api/v1/exporters/").is_some_and(|rest| !rest.contains('/')) => {
+                (Class::Guarded, Self::one as _)
+            }
+            _ => (Class::Public, Self::nothing as _),
         };
-        if request.method() == Method::GET || request.method() == Method::HEAD {
-            answer(self, request)
-        } else {
-            Answer::method_not_allowed()
+        if let Err(refusal) = self.door.pass(class, request.headers(), peer, self.now_ns(), &self.metrics) {
+            return refusal;
         }
+        match *request.method() {
+            Method::GET | Method::HEAD => answer(self, request),
+            _ => Answer::method_not_allowed(),
+        }
+    }
+
+    fn nothing<B>(&self, _: &Request<B>) -> Answer {
+        Answer::not_found("there is nothing at this path")
+    }
+
+    fn script<B>(&self, _: &Request<B>) -> Answer {
+        Answer::text(SCRIPT, PAGE_SCRIPT)
+    }
+
+    fn style<B>(&self, _: &Request<B>) -> Answer {
+        Answer::text(STYLE, PAGE_STYLE)
     }
 
     fn page<B>(&self, _: &Request<B>) -> Answer {

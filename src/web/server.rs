@@ -1,32 +1,30 @@
 //! The listening side: bind, a thread `web` with a runtime of its own, connections within bounds.
 //!
-//! In go [`WebSettings`] and [`Sources`], out comes a running [`WebServer`]. A connection has a bound
-//! number of neighbours, a bound head, a bound time to send it and a bound age. HTTP/1.1 without TLS.
+//! In go [`WebSettings`] and [`Sources`], out comes a running [`WebServer`]. A connection has a bound number of
+//! neighbours and gives way to a newcomer if it idles; what is spoken on it is `connection`'s business.
 
-use std::convert::Infallible;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{interval, sleep, timeout};
 use tracing::{error, info, warn};
 
+use super::connection::{converse, turn_away};
+use super::door::Door;
+use super::guests::Guests;
 use super::route::Desk;
 use super::{Sources, WebSettings};
 use crate::clock::Clock;
-use crate::limits::{
-    HTTP_CONNECTION_AGE_MS, HTTP_CONNECTIONS_MAX, HTTP_GRACE_MS, HTTP_HEAD_OCTETS_MAX, HTTP_HEAD_TIMEOUT_MS, REPEAT_S,
-    SNAPSHOT_AGE_MS,
-};
+use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_GRACE_MS, REPEAT_S, SNAPSHOT_AGE_MS};
+use crate::secret::{Refresh, SecretError, Watched};
+use crate::tls::ServerSide;
 
 /// Why the HTTP side cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +45,9 @@ pub enum WebError {
         /// What the system said of the last port tried.
         source: io::Error,
     },
+    /// A certificate, key or token cannot be used.
+    #[error("http: {0}")]
+    Access(#[from] SecretError),
     /// The system gave no thread or no event queue.
     #[error("http: the system refused a thread or an event queue: {0}; raise the limits of processes and open files")]
     System(#[from] io::Error),
@@ -61,11 +62,18 @@ impl std::fmt::Display for Ports {
 }
 
 /// The running HTTP side; ends with [`WebServer::stop`] or when it is dropped.
-#[derive(Debug)]
 pub struct WebServer {
     address: SocketAddr,
+    watched: Vec<Arc<dyn Refresh>>,
+    certificate: Option<Watched<ServerSide>>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for WebServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebServer").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl WebServer {
@@ -73,6 +81,19 @@ impl WebServer {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The token and the certificate, as far as they are in files: to be read again now and then.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Arc<dyn Refresh>> {
+        self.watched.clone()
+    }
+
+    /// When the certificate in use ends, Unix seconds; 0 without TLS.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Box<dyn Fn() -> u64 + Send> {
+        let certificate = self.certificate.clone();
+        Box::new(move || certificate.as_ref().map_or(0, |tls| tls.current().certificate_expires))
     }
 
     /// Stops listening, lets answers under way finish within a second, and ends the thread.
@@ -98,8 +119,10 @@ impl Drop for WebServer {
 /// Binds the first free port of the range and serves on a thread named `web`.
 ///
 /// # Errors
-/// [`WebError`] if no port of the range can be bound, or the system gives no thread or event queue.
+/// [`WebError`] if a certificate, key or token cannot be used, no port of the range can be bound, or the system gives no
+/// thread or event queue.
 pub fn start(settings: WebSettings, sources: Sources, clock: Clock) -> Result<WebServer, WebError> {
+    let door = Door::open(&settings)?;
     let listener = bind(&settings)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -108,7 +131,9 @@ pub fn start(settings: WebSettings, sources: Sources, clock: Clock) -> Result<We
         TcpListener::from_std(listener)?
     };
     let (stop, stopped) = watch::channel(false);
-    let desk = Arc::new(Desk::new(sources, clock));
+    let (watched, certificate) = (door.watched(), door.certificate());
+    let tls = certificate.is_some();
+    let desk = Arc::new(Desk::new(sources, door, clock));
     let thread = std::thread::Builder::new().name("web".into()).spawn(move || {
         let served = catch_unwind(AssertUnwindSafe(|| runtime.block_on(serve(listener, &desk, &stopped))));
         if served.is_err() {
@@ -117,8 +142,8 @@ pub fn start(settings: WebSettings, sources: Sources, clock: Clock) -> Result<We
         // Connections that outlived the grace end with the runtime.
         runtime.shutdown_background();
     })?;
-    info!(%address, "HTTP side listens");
-    Ok(WebServer { address, stop, thread: Some(thread) })
+    info!(%address, tls, "HTTP side listens");
+    Ok(WebServer { address, watched, certificate, stop, thread: Some(thread) })
 }
 
 /// The first port of the range that can be bound. `::` takes IPv4 too; where the system has no IPv6
@@ -160,19 +185,23 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 
 async fn serve(listener: TcpListener, desk: &Arc<Desk>, stopped: &watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let guests = Arc::new(Guests::default());
     let mut stopping = stopped.clone();
     let mut tidy = interval(Duration::from_millis(4 * SNAPSHOT_AGE_MS));
     let mut last_warning = None;
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => break,
-            _ = tidy.tick() => desk.forget_old_picture(),
+            _ = tidy.tick() => {
+                desk.forget_old_picture();
+                        }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => match Arc::clone(&slots).try_acquire_owned() {
-                    Ok(slot) => {
-                        tokio::spawn(converse(stream, Arc::clone(desk), stopped.clone(), slot));
+                Ok((stream, peer)) => match slot(&slots, &guests, desk).await {
+                    Some(slot) => {
+                        let seat = guests.enter(peer.ip(), desk.now_ns());
+                        tokio::spawn(converse(stream, peer.ip(), Arc::clone(desk), stopped.clone(), seat, slot));
                     }
-                    Err(_) => {
+                    None => {
                         desk.metrics().refused_connections.add(1);
                         turn_away(stream);
                     }
@@ -194,39 +223,17 @@ async fn serve(listener: TcpListener, desk: &Arc<Desk>, stopped: &watch::Receive
     let _ = timeout(Duration::from_millis(HTTP_GRACE_MS), slots.acquire_many(all)).await;
 }
 
-/// One connection, until the peer ends it, its age is reached or the process stops.
-async fn converse(stream: TcpStream, desk: Arc<Desk>, mut stopped: watch::Receiver<bool>, slot: OwnedSemaphorePermit) {
-    let _slot = slot;
-    // Answers are written whole: waiting for more would only delay their end.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let response = desk.respond(&request);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(HTTP_HEAD_TIMEOUT_MS))
-        .max_header_size(HTTP_HEAD_OCTETS_MAX)
-        .max_buf_size(HTTP_HEAD_OCTETS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    // An error here is the peer's: it went away or spoke no HTTP, and was answered if it could be.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = sleep(Duration::from_millis(HTTP_CONNECTION_AGE_MS)) => {}
-        _ = stopped.wait_for(|stop| *stop) => {}
+/// A place for a newcomer, if need be that of a connection that idles.
+async fn slot(slots: &Arc<Semaphore>, guests: &Guests, desk: &Desk) -> Option<OwnedSemaphorePermit> {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = timeout(Duration::from_millis(HTTP_GRACE_MS), connection).await;
-}
-
-/// Tells a connection too many why it is closed, if its buffer takes the few octets at once.
-fn turn_away(stream: TcpStream) {
-    if let Ok(mut stream) = stream.into_std() {
-        let _ = stream.write(
-            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        );
+    if !guests.make_room(desk.now_ns()) {
+        return None;
     }
+    desk.metrics().refused_idle.add(1);
+    // The one that leaves only has to be told; the time is for a runtime that is busy with answers.
+    timeout(Duration::from_millis(HTTP_GRACE_MS), Arc::clone(slots).acquire_owned()).await.ok()?.ok()
 }
 
 #[cfg(test)]

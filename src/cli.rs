@@ -97,6 +97,24 @@ pub struct BackendArgs {
     /// Track the serial numbers that `generate` writes: /stats tells which are missing or doubled
     #[arg(long)]
     pub serials: bool,
+    /// Speak TLS with this certificate and its chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Access")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Access")]
+    pub tls_key: Option<PathBuf>,
+    /// Ask for client certificates of these authorities (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Access")]
+    pub client_ca: Option<PathBuf>,
+    /// Answer POSTs without this bearer token with 401
+    #[arg(long, value_name = "TOKEN", help_heading = "Access")]
+    pub token: Option<String>,
+    /// The same with the token in a file, which may change
+    #[arg(long, value_name = "FILE", conflicts_with = "token", help_heading = "Access")]
+    pub token_file: Option<PathBuf>,
+    /// Read gzip and zstd bodies; the real backend answers them with 400, and so does this one without the flag
+    #[arg(long, help_heading = "Access")]
+    pub accept_encodings: bool,
     /// Share of requests that is answered with --status (503 if it is not given), 0 to 1
     #[arg(long, value_name = "P", value_parser = share, help_heading = "Misbehaviour")]
     pub fail_rate: Option<f64>,

@@ -205,7 +205,9 @@ fn closing_delivers_what_waits() {
 fn an_outage_keeps_everything_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("records.ndjson");
-    let options = BackendOptions { listen: loopback(0), out: Some(out.clone()), serials: true, misbehaviour: all(503) };
+    let (listen, out_file) = (loopback(0), Some(out.clone()));
+    let options =
+        BackendOptions { listen, out: out_file, serials: true, misbehaviour: all(503), ..BackendOptions::default() };
     let backend = Backend::start(options).unwrap();
     let mut bench = Bench::new(SinkSettings { requests_in_flight: 1, ..settings(backend.address()) });
     for n in 0..10 {

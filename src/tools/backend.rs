@@ -5,6 +5,8 @@
 //! counts, unless a file is named.
 
 mod contract;
+mod door;
+mod encoding;
 mod serve;
 mod tally;
 
@@ -21,7 +23,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::say::{print, tell};
 use crate::cli::BackendArgs;
+use crate::secret::{Secret, SecretSource};
 use crate::sink::retry::Random;
+use crate::tls::{KeyPairFiles, MinVersion, ServerTls};
+use door::Door;
 use serve::{Mood, Shared};
 use tally::Tally;
 
@@ -38,6 +43,12 @@ pub struct BackendOptions {
     pub serials: bool,
     /// How it fails.
     pub misbehaviour: Misbehaviour,
+    /// Speaks TLS, and asks for client certificates if authorities are named.
+    pub tls: Option<ServerTls>,
+    /// POSTs need this bearer token; others are answered with 401.
+    pub token: SecretSource,
+    /// Reads gzip and zstd bodies, which the real backend answers with 400.
+    pub accept_encodings: bool,
 }
 
 impl Default for BackendOptions {
@@ -47,6 +58,9 @@ impl Default for BackendOptions {
             out: None,
             serials: false,
             misbehaviour: Misbehaviour::default(),
+            tls: None,
+            token: SecretSource::None,
+            accept_encodings: false,
         }
     }
 }
@@ -82,12 +96,13 @@ impl Backend {
     /// Binds and serves on threads of its own.
     ///
     /// # Errors
-    /// The address cannot be bound, the file cannot be opened, or there are no threads.
+    /// The address cannot be bound, a file cannot be opened or used, or there are no threads.
     pub fn start(options: BackendOptions) -> io::Result<Self> {
         let out = match &options.out {
             Some(path) => Some(Mutex::new(OpenOptions::new().create(true).append(true).open(path)?)),
             None => None,
         };
+        let door = Door::open(options.tls.as_ref(), &options.token)?;
         // With SO_REUSEADDR (std sets it): a restarted backend gets its port at once.
         let listener = std::net::TcpListener::bind(options.listen)?;
         listener.set_nonblocking(true)?;
@@ -96,7 +111,13 @@ impl Backend {
             Builder::new_multi_thread().worker_threads(THREADS).thread_name("backend").enable_all().build()?;
         let mood =
             Mood { misbehaviour: options.misbehaviour, retry_after: None, random: Random::from_system(), resets: 0 };
-        let shared = Arc::new(Shared { tally: Mutex::new(Tally::new(options.serials)), mood: Mutex::new(mood), out });
+        let shared = Arc::new(Shared {
+            tally: Mutex::new(Tally::new(options.serials)),
+            mood: Mutex::new(mood),
+            out,
+            door,
+            accept_encodings: options.accept_encodings,
+        });
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
@@ -109,6 +130,20 @@ impl Backend {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// True if it speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.shared.door.is_tls()
+    }
+
+    /// From the next request on it asks for this token.
+    ///
+    /// # Errors
+    /// The token's file cannot be used; the old token stays.
+    pub fn require_token(&self, token: &SecretSource) -> io::Result<()> {
+        self.shared.door.require(token)
     }
 
     /// What it has counted so far.
@@ -153,7 +188,24 @@ impl From<&BackendArgs> for BackendOptions {
             reset_rate: args.reset_rate.unwrap_or_default(),
             poison_serial: args.poison_serial,
         };
-        Self { listen: args.listen, out: args.out.clone(), serials: args.serials, misbehaviour }
+        let identity = args.tls_cert.clone().zip(args.tls_key.clone());
+        Self {
+            listen: args.listen,
+            out: args.out.clone(),
+            serials: args.serials,
+            misbehaviour,
+            tls: identity.map(|(certificate, key)| ServerTls {
+                identity: KeyPairFiles { certificate, key },
+                client_authorities: args.client_ca.clone(),
+                min_version: MinVersion::Tls12,
+            }),
+            token: match (&args.token, &args.token_file) {
+                (Some(token), _) => SecretSource::Given(Secret::new(token.clone())),
+                (None, Some(path)) => SecretSource::File(path.clone()),
+                (None, None) => SecretSource::None,
+            },
+            accept_encodings: args.accept_encodings,
+        }
     }
 }
 
@@ -164,9 +216,10 @@ impl From<&BackendArgs> for BackendOptions {
 pub fn run(args: &BackendArgs) -> anyhow::Result<ExitCode> {
     let (listen, seconds) = (args.listen, args.seconds);
     let backend = Backend::start(args.into()).with_context(|| {
-        format!("the backend cannot start on {listen}: is the port taken? choose another by --listen")
+        format!("the backend cannot start on {listen}: if the port is taken, choose another by --listen")
     })?;
-    tell(format_args!("backend listens on http://{}; figures at /stats; Ctrl-C ends it", backend.address()));
+    let scheme = if backend.is_tls() { "https" } else { "http" };
+    tell(format_args!("backend listens on {scheme}://{}; figures at /stats; Ctrl-C ends it", backend.address()));
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let end = async {

@@ -75,7 +75,8 @@ pub fn backend() -> Backend {
 
 pub fn backend_with(misbehaviour: Misbehaviour) -> Backend {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Backend::start(BackendOptions { listen, out: None, serials: true, misbehaviour }).expect("the backend starts")
+    Backend::start(BackendOptions { listen, serials: true, misbehaviour, ..BackendOptions::default() })
+        .expect("the backend starts")
 }
 
 /// An address where nobody listens.

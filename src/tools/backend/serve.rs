@@ -1,7 +1,8 @@
 //! The embedded backend's HTTP side: requests in, answers out, and the misbehaviour that was asked for.
 //!
-//! A connection that shall be reset is closed with a linger of zero, so that the peer sees what a
-//! crashed backend looks like (RST), not an orderly end.
+//! HTTP/1.1 and HTTP/2 (by ALPN or by prior knowledge), with or without TLS. A connection that shall be reset is closed
+//! with a linger of zero, so that the peer sees what a crashed backend looks like (RST), not an orderly end; under HTTP/2
+//! that takes every request of the connection with it.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -12,16 +13,19 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::Misbehaviour;
 use super::contract::{self, Fault};
+use super::door::Door;
+use super::encoding::{self, Coding};
 use super::tally::Tally;
 use crate::limits;
 use crate::sink::retry::Random;
@@ -32,6 +36,9 @@ pub(super) struct Shared {
     pub(super) tally: Mutex<Tally>,
     pub(super) mood: Mutex<Mood>,
     pub(super) out: Option<Mutex<std::fs::File>>,
+    pub(super) door: Door,
+    /// Compressed bodies are read; the real backend answers them with 400.
+    pub(super) accept_encodings: bool,
 }
 
 /// How the backend behaves now.
@@ -72,6 +79,9 @@ enum Reply {
     Reset,
 }
 
+/// A peer that does not finish its handshake gives up its connection after this time.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -91,9 +101,37 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+    use std::os::fd::AsFd as _;
+    // A second descriptor of the socket: whoever owns the first, this one can still say how it ends.
+    let Ok(twin) = stream.as_fd().try_clone_to_owned() else { return };
+    let reset = match shared.door.acceptor() {
+        None => speak(stream, &shared).await,
+        Some(acceptor) => {
+            let handshake = tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream));
+            match handshake.await {
+                Ok(Ok(stream)) => speak(stream, &shared).await,
+                Ok(Err(error)) => {
+                    lock(&shared.tally).totals.failed_handshakes += 1;
+                    tracing::debug!(%error, "TLS handshake failed");
+                    false
+                }
+                Err(_) => {
+                    lock(&shared.tally).totals.failed_handshakes += 1;
+                    false
+                }
+            }
+        }
+    };
+    if reset {
+        let _ = socket2::SockRef::from(&twin).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Answers requests until the peer ends the connection; true if it shall be reset.
+async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: &Arc<Shared>) -> bool {
     let reset = Arc::new(Notify::new());
     let service = {
-        let reset = Arc::clone(&reset);
+        let (reset, shared) = (Arc::clone(&reset), Arc::clone(shared));
         service_fn(move |request| {
             let (shared, reset) = (Arc::clone(&shared), Arc::clone(&reset));
             async move {
@@ -107,14 +145,15 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
             }
         })
     };
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder.http2().timer(TokioTimer::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         // An error here is the peer's: it went away.
-        _ = &mut connection => return,
-        () = reset.notified() => {}
+        _ = connection => false,
+        () = reset.notified() => true,
     }
-    let stream = connection.into_parts().io.into_inner();
-    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }
 
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Reply {
@@ -137,7 +176,15 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Reply {
 }
 
 async fn post(shared: &Shared, request: Request<Incoming>) -> Reply {
-    lock(&shared.tally).totals.requests += 1;
+    {
+        let mut tally = lock(&shared.tally);
+        tally.totals.requests += 1;
+        *tally.totals.http_versions.entry(version(request.version()).to_owned()).or_default() += 1;
+    }
+    if !shared.door.admits(request.headers()) {
+        lock(&shared.tally).totals.unauthorized_requests += 1;
+        return Reply::Answer(unauthorized());
+    }
     let plan = plan(shared);
     if plan.reset == Some(Reset::BeforeReading) {
         lock(&shared.tally).totals.failed_on_purpose += 1;
@@ -206,9 +253,26 @@ fn decide(shared: &Shared, plan: &Plan, headers: &header::HeaderMap, body: &[u8]
     if !text(header::CONTENT_TYPE).is_some_and(|t| t.trim_start().starts_with("application/json")) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type: send application/json.");
     }
-    if text(header::CONTENT_ENCODING).is_some_and(|e| !e.eq_ignore_ascii_case("identity")) {
-        return refused(StatusCode::BAD_REQUEST, "JSON parse error: compressed bodies are not read.");
-    }
+    let coding = match headers.get(header::CONTENT_ENCODING).map(|value| Coding::of(value.as_bytes())) {
+        None | Some(Some(Coding::Identity)) => Coding::Identity,
+        Some(_) if !shared.accept_encodings => {
+            return refused(StatusCode::BAD_REQUEST, "JSON parse error: compressed bodies are not read.");
+        }
+        Some(Some(coding)) => coding,
+        Some(None) => {
+            let mut response = refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported encoding: send gzip or zstd.");
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+            return response;
+        }
+    };
+    let body = match encoding::decode(coding, body) {
+        Ok(body) => body,
+        Err(encoding::Fault::TooLarge) => {
+            return refused(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large once it is decompressed.");
+        }
+        Err(encoding::Fault::Broken(why)) => return refused(StatusCode::BAD_REQUEST, &why),
+    };
+    let body = body.as_ref();
     let records = match contract::read(body) {
         Ok(records) => records,
         Err(Fault::Refused(why)) => return refused(StatusCode::BAD_REQUEST, &why),
@@ -226,7 +290,10 @@ fn decide(shared: &Shared, plan: &Plan, headers: &header::HeaderMap, body: &[u8]
         Ok(Ok(uuid)) => uuid,
         _ => Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()),
     });
-    lock(&shared.tally).accept(&records, key);
+    let mut tally = lock(&shared.tally);
+    tally.accept(&records, key);
+    *tally.totals.encodings.entry(coding.name().to_owned()).or_default() += 1;
+    drop(tally);
     json(StatusCode::CREATED, &serde_json::json!({ "created": records.len() }))
 }
 
@@ -240,6 +307,21 @@ fn append(shared: &Shared, body: &[u8]) -> std::io::Result<()> {
         lines.push(b'\n');
     }
     lock(out).write_all(&lines)
+}
+
+/// A version as `/stats` names it.
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_11 => "1.1",
+        _ => "1.0",
+    }
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let mut response = detail(StatusCode::UNAUTHORIZED, "Authentication credentials were not provided or are wrong.");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }
 
 fn detail(status: StatusCode, text: &str) -> Response<Full<Bytes>> {

@@ -22,6 +22,14 @@ pub struct BackendStats {
     pub refused_requests: u64,
     /// POSTs that met a misbehaviour that was asked for.
     pub failed_on_purpose: u64,
+    /// POSTs without the bearer token that was asked for.
+    pub unauthorized_requests: u64,
+    /// TLS handshakes that came to nothing: no certificate, a wrong one, another protocol.
+    pub failed_handshakes: u64,
+    /// POSTs by HTTP version: 1.0, 1.1, 2.
+    pub http_versions: BTreeMap<String, u64>,
+    /// Accepted POSTs by encoding of their body: identity, gzip, zstd.
+    pub encodings: BTreeMap<String, u64>,
     /// Records accepted, repetitions included.
     pub records: u64,
     /// Sum of their bytes.

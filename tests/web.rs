@@ -1,158 +1,19 @@
 //! The HTTP side over loopback, as a backend's poll, a scraper, a probe and a browser see it.
 
+#[path = "web/fixture.rs"]
+mod fixture;
+
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use clarion_collector::clock::{Clock, ManualClock};
 use clarion_collector::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_OCTETS_MAX, SNAPSHOT_AGE_MS};
-use clarion_collector::metrics::{Metrics, RecordDrop, Shape};
-use clarion_collector::web::{
-    self, ExporterRow, Health, Liveness, Readiness, Sources, WebAccess, WebServer, WebSettings,
-};
+use clarion_collector::metrics::RecordDrop;
+use fixture::{ask, connect, read, read_reply, start};
 
 const PROMETHEUS_ACCEPT: &str =
     "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-
-struct Fixture {
-    server: WebServer,
-    metrics: Arc<Metrics>,
-    hand: Arc<ManualClock>,
-    ready: Arc<AtomicBool>,
-    stale: Arc<Mutex<Vec<String>>>,
-    pictures: Arc<AtomicUsize>,
-}
-
-struct Reply {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Reply {
-    fn json(&self) -> serde_json::Value {
-        assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.head);
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (n, value) = line.split_once(':')?;
-            n.eq_ignore_ascii_case(name).then_some(value.trim())
-        })
-    }
-}
-
-fn exporter(address: &str, tenant: &str) -> ExporterRow {
-    ExporterRow {
-        address: address.parse().unwrap(),
-        tenant: tenant.into(),
-        name: Some("<script>\"edge\"\u{1b}[2J\n".into()),
-        switch_id: address.into(),
-        first_seen_ns: 1_700_000_000_000_000_000,
-        last_seen_ns: 1_700_000_060_500_000_000,
-        datagrams: 3,
-        octets: 300,
-        records: 30,
-        rejected: 1,
-        missing_units: 0,
-        parked_sets: 0,
-        domains: vec![],
-    }
-}
-
-fn start() -> Fixture {
-    let metrics = Metrics::new(&Shape {
-        listeners: vec!["2055".into()],
-        workers: 1,
-        batchers: 1,
-        sink: "backend",
-        instance: "test-0".into(),
-    });
-    let (clock, hand) = Clock::manual(1_700_000_100_000_000_000);
-    let ready = Arc::new(AtomicBool::new(true));
-    let stale = Arc::new(Mutex::new(Vec::new()));
-    let pictures = Arc::new(AtomicUsize::new(0));
-    let sources = Sources {
-        metrics: Arc::clone(&metrics),
-        instance: "test-0".into(),
-        batch_size: 1_000,
-        batch_interval: Duration::from_millis(2_500),
-        listeners: vec![("2055".into(), "[::]:2055".parse().unwrap())],
-        health: Box::new(|| Health {
-            status: "healthy".into(),
-            service: "clarion-collector".into(),
-            backend_url: "http://backend:8000/base".into(),
-        }),
-        ready: Box::new({
-            let ready = Arc::clone(&ready);
-            move || {
-                let ready = ready.load(Ordering::Acquire);
-                Readiness { ready, reason: if ready { String::new() } else { "draining".into() } }
-            }
-        }),
-        live: Box::new({
-            let stale = Arc::clone(&stale);
-            move || {
-                let stale = stale.lock().unwrap().clone();
-                Liveness { live: stale.is_empty(), stale }
-            }
-        }),
-        degraded: Box::new(|| vec!["backend does not answer".into()]),
-        exporters: Box::new({
-            let pictures = Arc::clone(&pictures);
-            move || {
-                pictures.fetch_add(1, Ordering::AcqRel);
-                vec![exporter("192.0.2.7", "b\"lue\n"), exporter("2001:db8::1", ""), exporter("192.0.2.7", "")]
-            }
-        }),
-    };
-    let settings = WebSettings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 0..=0, access: WebAccess::default() };
-    let server = web::start(settings, sources, clock).unwrap();
-    Fixture { server, metrics, hand, ready, stale, pictures }
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream
-}
-
-/// One reply from a connection that may stay open; `has_body` is false for HEAD.
-fn read_reply(stream: &mut TcpStream, has_body: bool) -> Reply {
-    let mut octets = Vec::new();
-    let mut octet = [0; 1];
-    while !octets.ends_with(b"\r\n\r\n") {
-        assert_eq!(stream.read(&mut octet).unwrap(), 1, "closed within a head: {:?}", String::from_utf8_lossy(&octets));
-        octets.push(octet[0]);
-    }
-    let head = String::from_utf8(octets).unwrap();
-    let status = head[9..12].parse().unwrap();
-    let mut reply = Reply { status, head, body: String::new() };
-    if has_body {
-        let length: usize = reply.header("content-length").unwrap().parse().unwrap();
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).unwrap();
-        reply.body = String::from_utf8(body).unwrap();
-    }
-    reply
-}
-
-fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Reply {
-    let mut stream = connect(address);
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();
-    let reply = read_reply(&mut stream, method != "HEAD");
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
-    assert!(rest.is_empty(), "{method} {path}: octets behind the answer: {:?}", String::from_utf8_lossy(&rest));
-    reply
-}
-
-fn read(address: SocketAddr, path: &str) -> Reply {
-    ask(address, "GET", path, "")
-}
 
 #[test]
 fn probes_see_the_state_and_the_reason() {
@@ -243,7 +104,7 @@ fn status_and_ledger_are_whole() {
 fn the_page_reads_what_the_status_has() {
     let fixture = start();
     let at = fixture.server.address();
-    let (page, status) = (read(at, "/").body, read(at, "/api/v1/status").json());
+    let (page, status) = (read(at, "/page.js").body, read(at, "/api/v1/status").json());
     let mut paths = 0;
     for marker in ["s => s.", "percent(s.", "status.", "values(s.", " + s."] {
         for part in page.split(marker).skip(1) {
@@ -286,7 +147,10 @@ fn exporters_are_listed_and_hostile_names_stay_text() {
     let page = read(at, "/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
-    assert!(!page.body.contains("http://") && !page.body.contains("https://"), "the page loads nothing from elsewhere");
+    for path in ["/", "/page.js", "/page.css"] {
+        let part = read(at, path).body;
+        assert!(!part.contains("http://") && !part.contains("https://"), "{path} loads something from elsewhere");
+    }
 }
 
 #[test]
@@ -363,35 +227,36 @@ fn heads_without_end_and_nonsense_are_refused() {
     assert_eq!(read(at, "/health").status, 200);
 }
 
+/// An open connection whose first request was answered, which proves that it has its slot.
+fn answered(at: SocketAddr) -> TcpStream {
+    let mut stream = connect(at);
+    write!(stream, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut stream, true).status, 200);
+    stream
+}
+
 #[test]
-fn connections_are_bounded_counted_and_given_back() {
+fn who_idles_longest_gives_its_place_to_a_newcomer() {
     let fixture = start();
     let at = fixture.server.address();
-    let mut held = Vec::new();
-    for _ in 0..HTTP_CONNECTIONS_MAX {
-        let mut stream = connect(at);
-        // An answer proves that the connection has its slot.
-        write!(stream, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        assert_eq!(read_reply(&mut stream, true).status, 200);
-        held.push(stream);
-    }
-    let mut stream = connect(at);
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
-    assert_eq!(fixture.metrics.web().refused_connections.value(), 1);
+    let mut held: Vec<_> = (0..HTTP_CONNECTIONS_MAX).map(|_| answered(at)).collect();
+    assert_eq!(read(at, "/livez").status, 200);
+    let metrics = fixture.metrics.web();
+    assert_eq!((metrics.refused_idle.value(), metrics.refused_connections.value()), (1, 0));
+    assert_eq!(held[0].read(&mut [0; 16]).unwrap_or(0), 0, "the first one is closed");
+    write!(held[1], "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut held[1], true).status, 200, "the second one is not");
 
     drop(held);
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let mut stream = connect(at);
-        let mut answer = [0; 12];
-        let sent = write!(stream, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
-        if sent.and_then(|()| stream.read_exact(&mut answer)).is_ok() && answer == *b"HTTP/1.1 200" {
+        // As many newcomers as there are places, and nobody has to go for them: the slots came back.
+        let before = metrics.refused_idle.value();
+        let house: Vec<_> = (0..HTTP_CONNECTIONS_MAX).map(|_| answered(at)).collect();
+        if house.len() == HTTP_CONNECTIONS_MAX && metrics.refused_idle.value() == before {
             break;
         }
         assert!(Instant::now() < deadline, "slots did not come back");
-        std::thread::yield_now();
     }
 }
 

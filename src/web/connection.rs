@@ -49,25 +49,26 @@ async fn welcome(stream: TcpStream, peer: IpAddr, desk: &Arc<Desk>, stopped: wat
     let Some(tls) = desk.door().tls() else { return speak(stream, peer, desk, stopped, seat).await };
     let patience = Duration::from_millis(HTTP_HANDSHAKE_MS);
     match timeout(patience, shake_hands(stream, TlsAcceptor::from(Arc::clone(&tls.config)))).await {
-        Ok(Ok(stream)) => speak(stream, peer, desk, stopped, seat).await,
+        Ok(Ok(Some(stream))) => speak(stream, peer, desk, stopped, seat).await,
+        // Somebody only looked whether the port is open, as load balancers do.
+        Ok(Ok(None)) => {}
         Ok(Err(why)) => desk.note_handshake(peer, &why),
         Err(_) => desk.note_handshake(peer, "it did not finish in time"),
     }
 }
 
-/// The TLS stream, or why there is none.
-async fn shake_hands(mut stream: TcpStream, acceptor: TlsAcceptor) -> Result<TlsStream<TcpStream>, String> {
+/// The TLS stream, or why there is none; None if the peer went away without a word.
+async fn shake_hands(mut stream: TcpStream, acceptor: TlsAcceptor) -> Result<Option<TlsStream<TcpStream>>, String> {
     let mut first = [0_u8; 1];
-    let came = stream.peek(&mut first).await.map_err(|e| e.to_string())?;
-    if came == 0 {
-        return Err("it was closed without a word".to_owned());
+    if !stream.peek(&mut first).await.is_ok_and(|came| came > 0) {
+        return Ok(None);
     }
     // A method's first letter; a TLS record of a handshake begins with 22.
     if first[0].is_ascii_alphabetic() {
         answer_in_plain(&mut stream).await;
         return Err("it spoke plain HTTP".to_owned());
     }
-    acceptor.accept(stream).await.map_err(|e| e.to_string())
+    acceptor.accept(stream).await.map(Some).map_err(|e| e.to_string())
 }
 
 /// Tells a client that speaks plain HTTP what to do.

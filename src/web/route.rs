@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http_body_util::Full;
-use hyper::body::{Body, Bytes};
+use hyper::body::Bytes;
 use hyper::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
@@ -72,49 +72,42 @@ impl Desk {
         self.clock.monotonic_ns()
     }
 
-    /// The answer in HTTP's form. A request's body is not read: with one the connection ends behind the answer, so that
-    /// nobody waits for its end.
-    pub(super) fn respond<B: Body>(&self, request: &Request<B>, peer: IpAddr) -> Response<Full<Bytes>> {
+    /// The answer in HTTP's form. The request's body is not looked at: hyper ends the connection behind the answer if
+    /// one is still to come.
+    pub(super) fn respond<B>(&self, request: &Request<B>, peer: IpAddr) -> Response<Full<Bytes>> {
         let head = request.method() == Method::HEAD;
-        let mut response = self.bound.response(self.answer(request, peer), head, &self.metrics);
-        if !request.body().is_end_stream() {
-            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-        }
-        response
+        self.bound.response(self.answer(request, peer), head, &self.metrics)
     }
 
     fn answer<B>(&self, request: &Request<B>, peer: IpAddr) -> Answer {
         let path = request.uri().path();
         let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
         let (class, answer) = match path {
-            "/" | "" => (Class::Public, Self::page as fn(&Self, &Request<B>) -> Answer),
-            "/page.js" => (Class::Public, Self::script as _),
-            "/page.css" => (Class::Public, Self::style as _),
-            "/health" => (Class::Health, Self::health as _),
-            "/livez" | "/healthz" => (Class::Health, Self::live as _),
-            "/readyz" => (Class::Health, Self::ready as _),
-            "/metrics" => (Class::Metrics, Self::negotiated as _),
-            "/metrics/prometheus" => (Class::Metrics, Self::prometheus as _),
-            "/metrics/exporters" => (Class::Metrics, Self::scrape_exporters as _),
-            "/api/v1/status" => (Class::Guarded, Self::status as _),
-            "/api/v1/ledger" => (Class::Guarded, Self::ledger as _),
-            "/api/v1/exporters" => (Class::Guarded, Self::list as _),
+            "/" | "" => (Class::Public, Some(Self::page as fn(&Self, &Request<B>) -> Answer)),
+            "/page.js" => (Class::Public, Some(Self::script as _)),
+            "/page.css" => (Class::Public, Some(Self::style as _)),
+            "/health" => (Class::Health, Some(Self::health as _)),
+            "/livez" | "/healthz" => (Class::Health, Some(Self::live as _)),
+            "/readyz" => (Class::Health, Some(Self::ready as _)),
+            "/metrics" => (Class::Metrics, Some(Self::negotiated as _)),
+            "/metrics/prometheus" => (Class::Metrics, Some(Self::prometheus as _)),
+            "/metrics/exporters" => (Class::Metrics, Some(Self::scrape_exporters as _)),
+            "/api/v1/status" => (Class::Guarded, Some(Self::status as _)),
+            "/api/v1/ledger" => (Class::Guarded, Some(Self::ledger as _)),
+            "/api/v1/exporters" => (Class::Guarded, Some(Self::list as _)),
             _ if path.strip_prefix("/api/v1/exporters/").is_some_and(|rest| !rest.contains('/')) => {
-                (Class::Guarded, Self::one as _)
+                (Class::Guarded, Some(Self::one as _))
             }
-            _ => (Class::Public, Self::nothing as _),
+            _ => (Class::Public, None),
         };
         if let Err(refusal) = self.door.pass(class, request.headers(), peer, self.now_ns(), &self.metrics) {
             return refusal;
         }
+        let Some(answer) = answer else { return Answer::not_found("there is nothing at this path") };
         match *request.method() {
             Method::GET | Method::HEAD => answer(self, request),
             _ => Answer::method_not_allowed(),
         }
-    }
-
-    fn nothing<B>(&self, _: &Request<B>) -> Answer {
-        Answer::not_found("there is nothing at this path")
     }
 
     fn script<B>(&self, _: &Request<B>) -> Answer {

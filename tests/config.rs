@@ -334,6 +334,7 @@ fn every_key_changes_the_settings() {
             ("http.tls_key_file", "http.tls_cert_file"),
             ("backend.password", "backend.username"),
             ("backend.password_file", "backend.username"),
+            ("http.metrics_open", "http.token"),
         ] {
             if id == one {
                 flags = flags.with(other, "/other");
@@ -352,6 +353,16 @@ fn every_key_changes_the_settings() {
         }
         let changed = without_file(&[], &flags).unwrap_or_else(|e| panic!("{id}: {e:?}")).settings;
         assert_ne!(format!("{changed:?}"), plain, "{id} has no effect");
+    }
+}
+
+#[test]
+fn metrics_cannot_ask_for_a_token_that_is_not_set() {
+    let closed = || Overrides::default().with("http.metrics_open", "false");
+    let faults = format!("{:?}", without_file(&[], &closed()).expect_err("nobody could read them"));
+    assert!(faults.contains("--http-metrics-open") && faults.contains("[http] token_file"), "{faults}");
+    for (id, value) in [("http.token", "x"), ("http.token_file", "/x")] {
+        assert!(without_file(&[], &closed().with(id, value)).is_ok(), "{id}");
     }
 }
 

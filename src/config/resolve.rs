@@ -265,6 +265,7 @@ fn targets(values: &Values, faults: &mut Faults) -> TargetsSettings {
     TargetsSettings {
         dir: Some(dir).filter(|dir| !dir.is_empty()).map(Into::into),
         host: Some(host.to_owned()).filter(|host| !host.is_empty()),
+        tls: !values.text("http.tls_cert_file").is_empty(),
     }
 }
 

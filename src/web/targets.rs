@@ -23,6 +23,8 @@ pub struct TargetsSettings {
     pub dir: Option<PathBuf>,
     /// Host to name; None takes the bound address if it is one address, else the host's name.
     pub host: Option<String>,
+    /// The HTTP side speaks TLS: the file tells the scraper.
+    pub tls: bool,
 }
 
 /// The file, as long as this lives; removed with it, unless another process has taken its place.
@@ -55,7 +57,7 @@ pub fn announce(settings: &TargetsSettings, instance: &str, bound: SocketAddr) -
     let written = fs::create_dir_all(dir).and_then(|()| {
         // We hold the port, so whoever else names it is gone.
         remove_others(dir, &path, &target);
-        write(&path, instance, &target)
+        write(&path, instance, &target, settings.tls)
     });
     Some(match written {
         Ok(()) => {
@@ -107,10 +109,13 @@ fn file_name(instance: &str) -> String {
     name + ".json"
 }
 
-fn write(path: &Path, instance: &str, target: &str) -> io::Result<()> {
+fn write(path: &Path, instance: &str, target: &str, tls: bool) -> io::Result<()> {
     // Prometheus reads `*.json`; the unfinished file has another ending.
     let beside = path.with_extension("json.new");
-    let text = json!([{ "targets": [target], "labels": { "instance_name": instance } }]);
+    let mut text = json!([{ "targets": [target], "labels": { "instance_name": instance } }]);
+    if tls {
+        text[0]["labels"]["__scheme__"] = "https".into();
+    }
     let mut file = File::create(&beside)?;
     writeln!(file, "{text}")?;
     // Whole before it gets its name, even over a crash of the host.
@@ -162,7 +167,7 @@ mod tests {
     }
 
     fn settings(dir: &Path, host: Option<&str>) -> TargetsSettings {
-        TargetsSettings { dir: Some(dir.to_path_buf()), host: host.map(str::to_owned) }
+        TargetsSettings { dir: Some(dir.to_path_buf()), host: host.map(str::to_owned), tls: false }
     }
 
     #[test]
@@ -224,6 +229,6 @@ mod tests {
     fn a_directory_that_cannot_be_written_stops_nothing() {
         let announced = announce(&settings(Path::new("/proc/nowhere"), None), "x", at("127.0.0.1:9100"));
         assert!(announced.is_some_and(|announced| announced.path.is_none()));
-        assert!(announce(&TargetsSettings { dir: None, host: None }, "x", at("127.0.0.1:9100")).is_none());
+        assert!(announce(&TargetsSettings { dir: None, host: None, tls: false }, "x", at("127.0.0.1:9100")).is_none());
     }
 }

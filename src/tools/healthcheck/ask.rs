@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::tls;
 
 /// Octets of an answer that are read: head, and the beginning of the body.
 const ANSWER_OCTETS_MAX: u64 = 16 * 1_024;
@@ -123,7 +124,7 @@ fn by(url: &Url, tls: bool, end: Instant) -> anyhow::Result<Answer> {
         format!("GET {} HTTP/1.0\r\nHost: {}\r\nUser-Agent: clarion-collector\r\n\r\n", url.path, url.authority());
     let octets = if tls {
         let server = ServerName::try_from(url.host.clone()).with_context(|| format!("{name}: no name of a server"))?;
-        let connection = ClientConnection::new(Arc::new(client(address.ip())?), server)?;
+        let connection = ClientConnection::new(client(address.ip())?, server)?;
         exchange(&mut StreamOwned::new(connection, stream), &request)
     } else {
         exchange(&mut stream, &request)
@@ -203,56 +204,14 @@ impl Write for Timed {
     }
 }
 
-/// TLS towards `address`.
-fn client(address: IpAddr) -> anyhow::Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    Ok(if address.is_loopback() {
-        let anyone = Arc::new(Anyone(provider));
-        builder.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth()
-    } else {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        builder.with_root_certificates(roots).with_no_client_auth()
-    })
-}
-
-/// Takes any certificate: on loopback alone. Signatures are checked all the same.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+/// TLS towards `address`: the built-in roots, and on loopback whoever answers.
+fn client(address: IpAddr) -> anyhow::Result<Arc<ClientConfig>> {
+    if address.is_loopback() {
+        return Ok(tls::client_that_believes_any_certificate()?);
     }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    Ok(Arc::new(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth()))
 }
 
 #[cfg(test)]
@@ -340,7 +299,7 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .expect("they fit");
-        let config = Arc::new(config);
+        let config = config;
         // The plain request first, which TLS refuses, then the real one.
         let (address, thread) = server(2, move |stream| {
             let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a connection");

@@ -299,7 +299,7 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .expect("they fit");
-        let config = config;
+        let config = Arc::new(config);
         // The plain request first, which TLS refuses, then the real one.
         let (address, thread) = server(2, move |stream| {
             let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a connection");

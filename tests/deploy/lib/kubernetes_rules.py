@@ -29,7 +29,6 @@ GRACE_MARGIN = 10
 DRAIN_DELAY_MIN = 3
 SCALE_UP_HOLD_MIN, SCALE_DOWN_HOLD_MIN = 120, 900
 # Keys of the next release: a variable that the program does not know yet. Only while it does not.
-PENDING = ["CLARION_COLLECTOR_BACKEND_TOKEN_FILE", "CLARION_COLLECTOR_HTTP_TOKEN_FILE"]
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -278,7 +277,7 @@ class Rules:
         code, text, _ = self.program.check(shape)
         self.need("configuration", code == 0, f"the program refuses it: {text.strip()}")
         names = [e["name"] for e in shape.container.get("env", [])]
-        unknown = [n for n in names if n not in self.program.variables and n not in PENDING]
+        unknown = [n for n in names if n not in self.program.variables]
         self.need("variables", not unknown, f"unknown to the program: {unknown}")
         self.need("variables", len(names) == len(set(names)), "one stands twice")
         named = {e["name"]: e.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") for e in shape.container["env"]}

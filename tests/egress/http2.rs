@@ -1,5 +1,7 @@
 //! HTTP/2 and compression: what many requests on one connection must not cost.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -174,4 +176,67 @@ fn a_compressed_batch_survives_an_outage_and_its_memory_is_counted() {
     server.behaviour.lock().unwrap().authorization.clear();
     bench.wait_delivered();
     assert_exact(bench, &server);
+}
+
+/// Frames by hand: a server that takes a whole request on its first connection, then says goodbye with `last` as the
+/// last stream that it looked at. On further connections it answers 204.
+fn goodbye_after_the_request(last: u8) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut first = true;
+        // One at a time: the client shares one connection, and the first ends before it opens another.
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.read_exact(&mut [0; 24]).unwrap();
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
+            let mut head = [0; 9];
+            while stream.read_exact(&mut head).is_ok() {
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+                stream.read_exact(&mut vec![0; length]).unwrap();
+                let (data, end_stream) = (head[3] == 0, head[4] & 1 == 1);
+                if !(data && end_stream) {
+                    continue;
+                }
+                if std::mem::take(&mut first) {
+                    stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 0]).unwrap();
+                    break;
+                }
+                // HEADERS with END_STREAM and END_HEADERS; entry 9 of the static table is ":status: 204".
+                let answer = [0, 0, 1, 1, 5, head[5], head[6], head[7], head[8], 0x89];
+                stream.write_all(&answer).unwrap();
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_goodbye_tells_what_was_looked_at_and_what_was_not() {
+    for (last, counted) in [(0, 0), (1, 3)] {
+        let dummy = Server::start(None, Behaviour::default());
+        let mut base = settings(&dummy, false, "127.0.0.1", prior_knowledge());
+        base.backend.port = goodbye_after_the_request(last).port();
+        let mut bench = Bench::new(base);
+        bench.put(1, 3);
+        bench.wait_delivered();
+        assert_eq!((bench.requests("204"), bench.requests("reset")), (1, u64::from(last)), "last stream {last}");
+        assert_eq!(bench.close().books.duplicated.value(), counted, "last stream {last}");
+    }
+}
+
+#[test]
+fn a_missing_client_certificate_is_named_although_writing_fails_first() {
+    let secure = Secure::new(BOTH, true, MinVersion::Tls13, Behaviour::default());
+    for version in [HttpVersion::One, HttpVersion::Two] {
+        let mut base = secure.settings();
+        base.access.tls.identity = None;
+        base.access.http_version = version;
+        let mut bench = Bench::new(base);
+        // More than all buffers on the way hold.
+        bench.put(1, 100_000);
+        wait_for("refusals", || bench.requests("tls") >= 20);
+        assert_eq!((bench.requests("reset"), bench.metrics.books.duplicated.value()), (0, 0));
+        let _ = bench.sink.finish(Duration::ZERO);
+    }
 }

@@ -4,13 +4,15 @@
 //! more than the kernel has at most). The reason that a TLS peer gave is kept even where it comes late: with TLS 1.3
 //! a refused client certificate shows only when something is read, often after a write has failed.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use rustls::ClientConnection;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -73,8 +75,6 @@ pub(super) fn tls_error_of(error: &io::Error) -> Option<&rustls::Error> {
 pub(super) struct Stream {
     inner: Inner,
     wire: Arc<Wire>,
-    /// Read while a reason was looked for, and not given to HTTP yet.
-    leftover: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -84,42 +84,36 @@ enum Inner {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Most that is read while a reason is looked for.
-const LEFTOVER_OCTETS: usize = 4_096;
-
 impl Stream {
     pub(super) fn plain(stream: TcpStream, wire: Arc<Wire>) -> Self {
-        Self { inner: Inner::Plain(stream), wire, leftover: Vec::new() }
+        Self { inner: Inner::Plain(stream), wire }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, wire: Arc<Wire>) -> Self {
-        Self { inner: Inner::Tls(Box::new(stream)), wire, leftover: Vec::new() }
+        Self { inner: Inner::Tls(Box::new(stream)), wire }
     }
 
-    fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(Ok(n)) => {
                 self.wire.written.fetch_add(n as u64, Ordering::AcqRel);
                 Poll::Ready(Ok(n))
             }
-            Poll::Ready(Err(e)) => Poll::Ready(Err(self.reason(cx, e))),
+            Poll::Ready(Err(e)) => Poll::Ready(Err(self.reason(e))),
             Poll::Pending => Poll::Pending,
         }
     }
 
     /// A write failed. A TLS peer may have said why before it closed: what it sent can still be read.
-    fn reason(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
+    fn reason(&mut self, error: io::Error) -> io::Error {
         self.wire.note(&error);
         if let Inner::Tls(stream) = &mut self.inner
             && self.wire.tls_error().is_none()
-            && self.leftover.is_empty()
         {
-            let mut octets = [0; LEFTOVER_OCTETS];
-            let mut buf = ReadBuf::new(&mut octets);
-            match Pin::new(stream).poll_read(cx, &mut buf) {
-                Poll::Ready(Err(e)) => self.wire.note(&e),
-                Poll::Ready(Ok(())) => self.leftover.extend_from_slice(buf.filled()),
-                Poll::Pending => {}
+            let (socket, session) = stream.get_mut();
+            if let Err(reason) = read_what_came(socket, session) {
+                // Nobody was faster: there is one task a connection.
+                let _ = self.wire.tls_error.set(reason);
             }
         }
         match self.wire.tls_error() {
@@ -129,15 +123,28 @@ impl Stream {
     }
 }
 
+/// Reads from the socket itself: the runtime may not have heard yet that there is something to read. What is no error
+/// stays in the session, for whoever reads next.
+fn read_what_came(socket: &TcpStream, session: &mut ClientConnection) -> Result<(), rustls::Error> {
+    let socket = SockRef::from(socket);
+    let mut octets = [0; 4_096];
+    for _ in 0..READS_MAX {
+        let Ok(n @ 1..) = (&*socket).read(&mut octets) else { break };
+        let mut rest = &octets[..n];
+        // Err: the session has no room, as one has that nobody reads.
+        while !rest.is_empty() && session.read_tls(&mut rest).is_ok() {
+            session.process_new_packets()?;
+        }
+    }
+    Ok(())
+}
+
+/// Most reads for a reason: an alert is shorter than one.
+const READS_MAX: usize = 16;
+
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.leftover.is_empty() {
-            let n = this.leftover.len().min(buf.remaining());
-            buf.put_slice(&this.leftover[..n]);
-            this.leftover.drain(..n);
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
         let result = match &mut this.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -157,7 +164,7 @@ impl AsyncWrite for Stream {
             Inner::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Inner::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         };
-        self.wrote(cx, result)
+        self.wrote(result)
     }
 
     fn poll_write_vectored(
@@ -169,7 +176,7 @@ impl AsyncWrite for Stream {
             Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
-        self.wrote(cx, result)
+        self.wrote(result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -184,7 +191,7 @@ impl AsyncWrite for Stream {
             Inner::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
-        result.map_err(|e| self.reason(cx, e))
+        result.map_err(|e| self.reason(e))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,10 +3,11 @@
 //! The whole collector runs. At the end its books balance, everything is delivered, and the backend has each record.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clarion_collector::app::Running;
-use clarion_collector::secret::SecretSource;
+use clarion_collector::secret::{Change, SecretSource};
 use clarion_collector::sink::{Access, Credentials, HttpVersion};
 use clarion_collector::tls::{KeyPairFiles, MinVersion, ServerTls};
 
@@ -14,7 +15,7 @@ use crate::child::Load;
 use crate::common::{self, assert_balanced, wait_for};
 use crate::pki::{Authority, write};
 use crate::server::Behaviour;
-use crate::sink::Secure;
+use crate::sink::{Bench, Secure};
 
 fn start(secure: &Secure, access: Access) -> Running {
     let mut settings = common::settings(secure.server.address);
@@ -128,4 +129,25 @@ fn a_bad_file_keeps_the_old_shows_and_heals() {
     let now = "authorization: Bearer three";
     wait_for("the new token", || secure.server.seen.lock().unwrap().heads.last().is_some_and(|h| h.contains(now)));
     assert_nothing_lost(&secure, running, load);
+}
+
+#[test]
+fn connections_of_an_old_certificate_take_no_further_request() {
+    for version in [HttpVersion::One, HttpVersion::Two] {
+        let secure = Secure::new(&[b"h2", b"http/1.1"], true, MinVersion::Tls12, Behaviour::default());
+        let mut base = secure.settings();
+        (base.requests_in_flight, base.access.http_version) = (1, version);
+        let mut bench = Bench::new(base);
+        bench.put(5, 5);
+        bench.wait_delivered();
+        let before = secure.server.connections.load(Ordering::Acquire);
+        assert_eq!(before, 1);
+        secure.authority.issue("collector", 2033).write(secure.folder.path(), "client");
+        let changes: Vec<Change> = bench.sink.watched().iter().map(|watched| watched.refresh()).collect();
+        assert_eq!(changes, [Change::Used]);
+        bench.put(5, 5);
+        bench.wait_delivered();
+        assert_eq!(secure.server.connections.load(Ordering::Acquire), 2);
+        assert_eq!(bench.close().books.duplicated.value(), 0);
+    }
 }

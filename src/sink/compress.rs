@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::Compression;
-use super::dispatch::Budget;
+use super::budget::Budget;
 use crate::metrics::Tally;
 
 /// On bodies of 1,000 flows level 1 is both smaller and faster than 2 to 4 (9.8 to 1 against 9.1 at level 3).

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::compress::{Packed, Press};
 use super::encode::EncodedBatch;
 use super::http::{Answer, Client, Failure, Parcel};
@@ -192,33 +193,6 @@ impl Drop for Sink {
             // A name look-up may hang in the system's resolver: nobody waits for that.
             runtime.shutdown_background();
         }
-    }
-}
-
-/// Octets that delivery may hold.
-#[derive(Debug, Clone)]
-pub(super) struct Budget {
-    used: Arc<AtomicU64>,
-    limit: u64,
-}
-
-impl Budget {
-    pub(super) fn new(limit: u64) -> Self {
-        Self { used: Arc::default(), limit }
-    }
-
-    /// Octets in use.
-    pub(super) fn used(&self) -> u64 {
-        self.used.load(Ordering::Acquire)
-    }
-
-    pub(super) fn reserve(&self, octets: u64) -> bool {
-        let room = |used: u64| used.checked_add(octets).filter(|sum| *sum <= self.limit);
-        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok()
-    }
-
-    pub(super) fn free(&self, octets: u64) {
-        self.used.fetch_sub(octets, Ordering::AcqRel);
     }
 }
 
@@ -480,7 +454,7 @@ impl Dispatch {
         metrics.in_flight.set(self.jobs.len() as u64);
         metrics.oldest_receive_ns.set(self.line.oldest_receive().unwrap_or(0));
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]
-        let ratio = self.budget.used() as f64 / self.budget.limit.max(1) as f64;
+        let ratio = self.budget.used() as f64 / self.budget.limit().max(1) as f64;
         metrics.saturation.set(ratio);
     }
 }
@@ -509,16 +483,5 @@ mod tests {
         // What a panic of the task does to its end of the channel.
         drop(report_to);
         assert!(sink.has_ended());
-    }
-
-    #[test]
-    fn the_budget_is_never_exceeded_and_comes_back() {
-        let budget = Budget::new(10);
-        assert!(budget.reserve(6));
-        assert!(!budget.reserve(5));
-        assert!(budget.reserve(4));
-        assert!(!budget.reserve(1) && !budget.reserve(u64::MAX));
-        budget.free(6);
-        assert!(budget.reserve(6));
     }
 }

@@ -3,6 +3,7 @@
 //! `encode` turns records into bodies (called by the batcher threads), `dispatch` keeps a bounded
 //! number of requests in flight, `compress` packs bodies if asked, `http` speaks to the backend, `retry` decides what an answer means.
 
+mod budget;
 mod compress;
 mod dispatch;
 pub mod encode;

@@ -153,14 +153,14 @@ fn twenty_fields() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
 fn decoding_allocates_nothing_per_datagram() {
     for version in [Version::V5, Version::V9, Version::Ipfix] {
         let (teach, data) = synthetic(version);
-        assert_decodes_without_allocating(version.label(), &domain(version, Selection::Core), &teach, &data);
+        assert_decodes_without_allocating(version.label(), &domain(version, Selection::CORE), &teach, &data);
     }
     let (teach, data) = twenty_fields();
-    assert_decodes_without_allocating("v9, 20 fields", &domain(Version::V9, Selection::Core), &teach, &data);
+    assert_decodes_without_allocating("v9, 20 fields", &domain(Version::V9, Selection::CORE), &teach, &data);
     // Further elements go to the batch's arena, which keeps its memory as well.
     for version in [Version::V9, Version::Ipfix] {
         let (teach, data) = synthetic(version);
-        assert_decodes_without_allocating("all elements", &domain(version, Selection::All), &teach, &data);
+        assert_decodes_without_allocating("all elements", &domain(version, Selection::WIRE), &teach, &data);
     }
 }
 

@@ -33,7 +33,7 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
 fn decode_to(path: &Path, out: &Path) -> usize {
     let mut capture = Capture::open(path).unwrap();
     let (mut lines, mut records) = (Vec::new(), 0);
-    decode_capture(&mut capture, Selection::All, |batch| {
+    decode_capture(&mut capture, Selection::WIRE, |batch| {
         for (index, record) in batch.records.iter().enumerate() {
             write_ndjson(record, batch, index, &mut lines);
             lines.push(b'\n');

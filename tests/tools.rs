@@ -439,7 +439,7 @@ fn decode_gives_every_record_of_a_synthetic_capture() {
     let file = pcap(Order::Little, true, &synthetic_capture());
     let mut capture = Capture::from_reader("synthetic".to_owned(), Cursor::new(file)).expect("a capture");
     let mut serials = BTreeMap::<Version, Vec<u64>>::new();
-    let summary = decode_capture(&mut capture, Selection::Core, |batch| {
+    let summary = decode_capture(&mut capture, Selection::CORE, |batch| {
         for record in &batch.records {
             assert!(record.src_ip().is_some() && record.dst_ip().is_some() && record.packets >= 1);
             assert!(record.start_ms <= record.end_ms && record.end_ms <= NOW / 1_000_000 + 1_000);
@@ -473,7 +473,7 @@ fn decode_of_noise_counts_and_goes_on() {
     let file = pcap(Order::Big, false, &datagrams);
     let mut capture = Capture::from_reader("noise".to_owned(), Cursor::new(file)).expect("a capture");
     let mut records = 0;
-    let summary = decode_capture(&mut capture, Selection::All, |batch| {
+    let summary = decode_capture(&mut capture, Selection::WIRE, |batch| {
         records += batch.records.len() as u64;
         Ok(())
     })

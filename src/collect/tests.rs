@@ -29,7 +29,7 @@ pub(super) fn settings(listeners: usize, workers: usize) -> CollectSettings {
         exclusive: false,
         rules: Vec::new(),
         decode: DecodeSettings {
-            selection: Selection::Core,
+            selection: Selection::CORE,
             sampling_default: None,
             sampling_override: None,
             park_age_ns: 60_000_000_000,

@@ -92,7 +92,7 @@ pub(super) fn settings(
             exclusive,
             rules,
             decode: DecodeSettings {
-                selection: Selection::Core,
+                selection: Selection::CORE,
                 sampling_default: None,
                 sampling_override: None,
                 park_age_ns: if values.flag("decode.park") {

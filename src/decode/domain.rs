@@ -16,7 +16,7 @@ use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
 use super::template::TemplateKind;
-use crate::flow::{Exporter, SamplingSource, Version};
+use crate::flow::{ElementId, Exporter, FieldSet, SamplingSource, Version};
 use crate::limits::{LEARNED_OCTETS, OPTIONS_ENTRIES_PER_TABLE_MAX, PARKED_AGE_S, PARKED_OCTETS};
 
 /// Which datagrams share templates (protocol.md DEC-3).
@@ -39,14 +39,47 @@ pub enum Session {
     Connection(u64),
 }
 
-/// Which elements the output wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Selection {
-    /// Those that have a field in `FlowRecord`.
+/// What the output wants beyond the fields of `FlowRecord`; a template is compiled with it, so that what nobody wants
+/// costs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Normalised fields for the batch's arena.
+    pub fields: FieldSet,
+    /// Elements to keep as on the wire.
+    pub elements: Elements,
+    /// A record that tells both directions becomes two rows (RFC 5103); false keeps one row a record, as on the wire.
+    pub reverse_rows: bool,
+}
+
+impl Selection {
+    /// Nothing more.
+    pub const CORE: Self = Self { fields: FieldSet::NONE, elements: Elements::None, reverse_rows: true };
+    /// Every element, one row a record: what came over the wire.
+    pub const WIRE: Self = Self { fields: FieldSet::NONE, elements: Elements::All, reverse_rows: false };
+}
+
+/// Which elements are kept as on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Elements {
+    /// None.
     #[default]
-    Core,
-    /// Every element, kept in the batch's arena as on the wire.
+    None,
+    /// These.
+    These(Arc<[ElementId]>),
+    /// Every one.
     All,
+}
+
+impl Elements {
+    /// True if `element` is wanted.
+    #[must_use]
+    pub fn has(&self, element: ElementId) -> bool {
+        match self {
+            Self::None => false,
+            Self::These(these) => these.contains(&element),
+            Self::All => true,
+        }
+    }
 }
 
 /// What the operator decided for an exporter.
@@ -66,7 +99,7 @@ impl Default for DecodeSettings {
     /// Those of an exporter that the operator said nothing about.
     fn default() -> Self {
         Self {
-            selection: Selection::Core,
+            selection: Selection::CORE,
             sampling_default: None,
             sampling_override: None,
             park_age_ns: PARKED_AGE_S.default * 1_000_000_000,
@@ -459,7 +492,7 @@ impl Domain {
             length: f[1],
         });
         let template = super::template::Template { id, kind: TemplateKind::Data, fields: fields.collect() };
-        let mut plan = DecodePlan::compile(template, self.key.version, false, 0);
+        let mut plan = DecodePlan::compile(template, self.key.version, &Selection::CORE, 0);
         if let crate::decode::plan::PlanKind::Data(data) = &mut plan.kind {
             data.record_octets = 0;
         }

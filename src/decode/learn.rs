@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use super::domain::{Domain, LearnedBudget, ParkedCounts, PlanTable, Selection, Session};
+use super::domain::{Domain, LearnedBudget, ParkedCounts, PlanTable, Session};
 use super::error::SetDropKind;
 use super::plan::DecodePlan;
 use super::template::TemplateSet;
@@ -131,7 +131,7 @@ impl Domain {
     /// Learns the templates of a set; true if sets may have waited for them.
     pub(super) fn learn_templates(&self, set: TemplateSet, now_ns: u64, outcome: &mut Outcome) -> bool {
         outcome.templates_rejected += set.rejected;
-        let all = self.exporter.settings.selection == Selection::All;
+        let selection = &self.exporter.settings.selection;
         let mut learned = self.learned();
         let current = self.plans.load_full();
         let mut changed: Option<PlanTable> = None;
@@ -144,7 +144,7 @@ impl Domain {
                 plan.refreshed_ns.store(now_ns, Ordering::Relaxed);
                 continue;
             }
-            let plan = Arc::new(DecodePlan::compile(template, self.key.version, all, now_ns));
+            let plan = Arc::new(DecodePlan::compile(template, self.key.version, selection, now_ns));
             let table = changed.get_or_insert_with(|| (*current).clone());
             // The old layout is wrong from here on, also if there is no room for the new one (N9-12).
             if let Some(old) = table.remove(&plan.template.id) {

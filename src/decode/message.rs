@@ -212,14 +212,15 @@ impl Walk<'_> {
             exporter,
             sampling_override: state.settings.sampling_override,
             sampling_domain: view.sampling,
+            domain: Some(domain),
             sampling_tables: tables.as_ref().map(|t| &t.sampling),
         };
         match plan.run(body, &context, &mut self.budget, self.batch) {
             Ok(ran) => {
-                if ran.records > 0 {
+                if ran.rows > 0 {
                     self.batch.note_receive(receive_ns);
                 }
-                self.outcome.records += ran.records;
+                self.outcome.records += ran.rows;
                 self.outcome.sampling_unknown += ran.sampling_unknown;
                 if ran.cut {
                     self.outcome.drop_set(SetDropKind::TooManyRows);

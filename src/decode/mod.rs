@@ -20,8 +20,8 @@ mod v5;
 mod value;
 
 pub use domain::{
-    DecodeSettings, Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Selection, Session,
-    SessionPolicy,
+    DecodeSettings, Domain, DomainKey, DomainStatus, Elements, ExporterState, LearnedBudget, ParkedCounts, Selection,
+    Session, SessionPolicy,
 };
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use sequence::{SequenceDelta, SequenceNote};

@@ -317,7 +317,7 @@ fn a_5_a_replay_is_bounded_too() {
 
 #[test]
 fn all_elements_are_kept_when_asked_for() {
-    let mut bench = Bench::with(DecodeSettings { selection: Selection::All, ..DecodeSettings::default() });
+    let mut bench = Bench::with(DecodeSettings { selection: Selection::WIRE, ..DecodeSettings::default() });
     let domain = bench.domain(Version::Ipfix, 1);
     let mut body = vec![256, 3, 8, 4];
     body.extend([0x8000 | 77, 0xFFFF, 0, 1234]);
@@ -329,6 +329,7 @@ fn all_elements_are_kept_when_asked_for() {
     assert_eq!(kept, [(0, 8, vec![10, 0, 0, 1]), (1234, 77, vec![0xAB, 0xCD]), (0, 7, vec![0, 80])]);
 }
 
+mod biflow;
 mod ipfix;
 mod learned;
 mod random;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::field::{Field, FieldValue, Value};
 use super::{Exporter, FlowRecord};
 
 /// An Information Element: enterprise number (0 for IANA) and element id.
@@ -43,7 +44,9 @@ pub struct FlowBatch {
     pub exporters: Vec<Arc<Exporter>>,
     /// Further elements, ordered by record; empty unless the output wants them.
     pub elements: Vec<ElementValue>,
-    /// Arena of `elements`.
+    /// Normalised fields beyond the record's own, ordered by record; empty unless the output wants them.
+    pub fields: Vec<FieldValue>,
+    /// Arena of `elements` and `fields`.
     pub octets: Vec<u8>,
     /// Kernel receive time of the oldest datagram in here, Unix nanoseconds; `u64::MAX` when empty.
     pub oldest_receive: u64,
@@ -59,6 +62,7 @@ impl FlowBatch {
             records: Vec::with_capacity(records),
             exporters: Vec::with_capacity(64),
             elements: Vec::new(),
+            fields: Vec::new(),
             octets: Vec::new(),
             oldest_receive: u64::MAX,
             newest_receive: 0,
@@ -112,6 +116,7 @@ impl FlowBatch {
             records: self.records.len(),
             exporters: self.exporters.len(),
             elements: self.elements.len(),
+            fields: self.fields.len(),
             octets: self.octets.len(),
         }
     }
@@ -121,6 +126,7 @@ impl FlowBatch {
         self.records.truncate(mark.records);
         self.exporters.truncate(mark.exporters);
         self.elements.truncate(mark.elements);
+        self.fields.truncate(mark.fields);
         self.octets.truncate(mark.octets);
     }
 
@@ -133,6 +139,31 @@ impl FlowBatch {
             .take_while(move |e| e.record as usize == record)
             .map(|e| (e, &self.octets[e.offset as usize..][..usize::from(e.length)]))
     }
+
+    /// Gives `record`, which must not be before one that has fields already, a field with an integer.
+    pub fn push_number(&mut self, record: usize, field: Field, value: u64) {
+        if let Ok(record) = u32::try_from(record) {
+            self.fields.push(FieldValue { record, field, value: Value::Unsigned(value) });
+        }
+    }
+
+    /// The same with octets, which are copied to the arena.
+    pub fn push_octets(&mut self, record: usize, field: Field, octets: &[u8]) {
+        // An arena of 4 GiB cannot be reached: a batch ends after one message past its target.
+        let (Ok(record), Ok(offset), Ok(length)) =
+            (u32::try_from(record), u32::try_from(self.octets.len()), u16::try_from(octets.len()))
+        else {
+            return;
+        };
+        self.octets.extend_from_slice(octets);
+        self.fields.push(FieldValue { record, field, value: Value::Octets { offset, length } });
+    }
+
+    /// Fields of record `record`, in the order in which they were given.
+    pub fn fields_of(&self, record: usize) -> impl Iterator<Item = &FieldValue> {
+        let first = self.fields.partition_point(|f| (f.record as usize) < record);
+        self.fields.iter().skip(first).take_while(move |f| f.record as usize == record)
+    }
 }
 
 /// A position inside a [`FlowBatch`].
@@ -141,5 +172,6 @@ pub struct BatchMark {
     records: usize,
     exporters: usize,
     elements: usize,
+    fields: usize,
     octets: usize,
 }

@@ -4,8 +4,10 @@
 
 mod batch;
 mod exporter;
+mod field;
 mod record;
 
 pub use batch::{BatchMark, ElementId, ElementValue, FlowBatch};
 pub use exporter::Exporter;
+pub use field::{FIELDS, Field, FieldInfo, FieldKind, FieldSet, FieldValue, Value};
 pub use record::{BytesKind, FlowRecord, Presence, SamplingSource, TimeSource, Version};

@@ -226,6 +226,12 @@ presence_bits! {
     BAD_TIMES = 32;
     /// A stamp lay after the header's sysUpTime (V5-06).
     AHEAD_OF_UPTIME = 33;
+    /// An event (firewall, NAT), not traffic: it has no counters of its own (B-4, RFC 8158).
+    EVENT = 34;
+    /// The other direction of a record that tells both (RFC 5103, B-4).
+    REVERSE = 35;
+    /// Octets and packets cannot both be right (B-5).
+    IMPLAUSIBLE = 36;
 }
 
 impl Presence {

@@ -33,13 +33,13 @@ const PARK_AGE_NS: u64 = 10 * 366 * 86_400 * 1_000_000_000;
 /// Standard output cannot be written to; a reader that went away is no error.
 pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
     let selection = match args.elements {
-        Elements::Core => Selection::Core,
-        Elements::All => Selection::All,
+        Elements::Core => Selection::CORE,
+        Elements::All => Selection::WIRE,
     };
     let mut failed = false;
     let mut out = io::stdout().lock();
     for path in &args.files {
-        match one_file(path, selection, args.summary, &mut out) {
+        match one_file(path, &selection, args.summary, &mut out) {
             Ok(whole) => failed |= !whole,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             Err(error) => return Err(error).context("cannot write to standard output"),
@@ -49,7 +49,7 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Decodes a file, prints it, and says on stderr what was not used. True if it was read to its end.
-fn one_file(path: &Path, selection: Selection, summary_only: bool, out: &mut impl Write) -> io::Result<bool> {
+fn one_file(path: &Path, selection: &Selection, summary_only: bool, out: &mut impl Write) -> io::Result<bool> {
     let mut capture = match Capture::open(path) {
         Ok(capture) => capture,
         Err(error) => {
@@ -58,7 +58,7 @@ fn one_file(path: &Path, selection: Selection, summary_only: bool, out: &mut imp
         }
     };
     let mut lines = Vec::with_capacity(FLUSH_OCTETS * 2);
-    let summary = decode_capture(&mut capture, selection, |batch| {
+    let summary = decode_capture(&mut capture, selection.clone(), |batch| {
         if summary_only {
             return Ok(());
         }

@@ -252,6 +252,7 @@ mod tests {
 
     use super::super::compile;
     use super::super::run::{RowBudget, RunContext};
+    use crate::decode::domain::Selection;
     use crate::decode::template::{FieldSpecifier, Template, TemplateKind};
     use crate::decode::time::MessageClock;
     use crate::flow::{ElementId, FlowBatch, SamplingSource, Version};
@@ -268,7 +269,8 @@ mod tests {
     }
 
     fn run(template: &Template, all: bool, sets: &[&[u8]]) -> FlowBatch {
-        let plan = compile::data(template, all);
+        let selection = if all { Selection::WIRE } else { Selection::CORE };
+        let plan = compile::data(template, Version::V9, &selection);
         let context = RunContext {
             clock: MessageClock::new(1_700_000_000_000, Some(7_200_000), 1),
             version: Version::V9,
@@ -276,13 +278,14 @@ mod tests {
             exporter: 0,
             sampling_override: None,
             sampling_domain: (1, SamplingSource::Unknown),
+            domain: None,
             sampling_tables: None,
         };
         let mut batch = FlowBatch::with_capacity(64);
         for octets in sets {
             let before = batch.records.len();
             let ran = plan.run(octets, &context, &mut RowBudget(1_000), &mut batch).expect("fixed records");
-            assert_eq!(ran.records as usize, batch.records.len() - before);
+            assert_eq!(ran.rows as usize, batch.records.len() - before);
         }
         batch
     }

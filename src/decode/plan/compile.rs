@@ -1,7 +1,9 @@
 //! Template -> DataPlan.
 
 use super::DataPlan;
+use super::rich::Rich;
 use super::step::{Keep, Role, Slot, Step, TimeKind, Width, roles, width};
+use crate::decode::domain::Selection;
 use crate::decode::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence, TimeSource, Version};
 
@@ -16,7 +18,12 @@ struct Candidate {
 }
 
 /// Compiles a data template; the version is filled in by the runner.
-pub(super) fn data(template: &Template, all: bool) -> DataPlan {
+pub(super) fn data(template: &Template, version: Version, selection: &Selection) -> DataPlan {
+    DataPlan { rich: Rich::compile(template, version, selection), ..columns(template, selection) }
+}
+
+/// The part that moves octets to fields.
+pub(super) fn columns(template: &Template, selection: &Selection) -> DataPlan {
     let variable = template.is_variable();
     let mut chosen: Vec<Candidate> = Vec::new();
     let mut keep = Vec::new();
@@ -27,7 +34,7 @@ pub(super) fn data(template: &Template, all: bool) -> DataPlan {
         // Nothing of it is in the record (N9-10); a thousand of them would cost each octet a thousand
         // steps in a record of variable length (G-03).
         if length == 0 {
-            if all {
+            if selection.elements.has(specifier.element) {
                 keep.push(Keep { element: specifier.element, length, offset, field: 0 });
             }
             continue;
@@ -40,7 +47,7 @@ pub(super) fn data(template: &Template, all: bool) -> DataPlan {
                 offer(&mut chosen, Candidate { role, element: specifier.element, field, offset, length });
             }
         }
-        if all {
+        if selection.elements.has(specifier.element) {
             keep.push(Keep { element: specifier.element, length, offset, field });
         }
         if length != VARIABLE_LENGTH {
@@ -74,6 +81,7 @@ pub(super) fn data(template: &Template, all: bool) -> DataPlan {
         sampling_in_record: sampling,
         names_sampler: find(Slot::SamplerId).is_some(),
         has_icmp: chosen.iter().any(|c| is_icmp(c.role.slot)),
+        rich: None,
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod column;
 mod compile;
+mod reverse;
+mod rich;
 mod run;
 mod step;
 
@@ -14,7 +16,9 @@ pub(super) use run::{RowBudget, RunContext, icmp_from_ports};
 
 use std::sync::atomic::AtomicU64;
 
+use self::rich::Rich;
 use self::step::{Keep, Step, TimeKind};
+use super::domain::Selection;
 use super::options::OptionsPlan;
 use super::template::{Template, TemplateKind};
 use crate::flow::{FlowRecord, TimeSource, Version};
@@ -70,13 +74,15 @@ pub(super) struct DataPlan {
     pub names_sampler: bool,
     /// The record has ICMP elements of its own.
     pub has_icmp: bool,
+    /// What takes more than moving octets to a field: done record by record.
+    pub rich: Option<Box<Rich>>,
 }
 
 impl DecodePlan {
-    /// Compiles `template`; `all` keeps every element in the batch's arena.
-    pub(super) fn compile(template: Template, version: Version, all: bool, now_ns: u64) -> Self {
+    /// Compiles `template` for what `selection` wants of it.
+    pub(super) fn compile(template: Template, version: Version, selection: &Selection, now_ns: u64) -> Self {
         let kind = match template.kind {
-            TemplateKind::Data => PlanKind::Data(compile::data(&template, all)),
+            TemplateKind::Data => PlanKind::Data(compile::data(&template, version, selection)),
             TemplateKind::Options { scopes } => PlanKind::Options(OptionsPlan::compile(&template, scopes, version)),
         };
         // Specifiers 12 octets, steps up to 16 a field, keeps 16, map entry and box headers 256.

@@ -7,7 +7,9 @@ use std::slice::from_mut;
 
 use super::DataPlan;
 use super::column::{Column, ROWS, apply};
+use super::rich::{RecordView, Rich};
 use super::step::{ObservationUnit, TimeKind};
+use crate::decode::domain::Domain;
 use crate::decode::sampling::{SamplingFacts, SamplingTables};
 use crate::decode::time::MessageClock;
 use crate::decode::value::field_positions;
@@ -32,6 +34,8 @@ pub(crate) struct RunContext<'a> {
     pub sampling_override: Option<u32>,
     /// Rate of the domain as a whole, or the operator's default.
     pub sampling_domain: (u32, SamplingSource),
+    /// What was learned, for templates that records refer to; None where there is nothing.
+    pub domain: Option<&'a Domain>,
     /// Tables to ask per record: only if the plan names samplers or the tables are scoped.
     pub sampling_tables: Option<&'a SamplingTables>,
 }
@@ -43,8 +47,10 @@ pub(crate) struct RowBudget(pub u32);
 /// What a set became.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ran {
-    /// Records in the set.
+    /// Data records in the set, as IPFIX counts them.
     pub records: u32,
+    /// Rows that they became: more with biflows, fewer where a record is no flow.
+    pub rows: u32,
     /// Of these, records whose sampling nothing told.
     pub sampling_unknown: u32,
     /// The row budget ended before the set did.
@@ -99,6 +105,9 @@ impl DataPlan {
         batch: &mut FlowBatch,
     ) -> Ran {
         let mut ran = Ran::default();
+        if let Some(rich) = &self.rich {
+            return self.run_rich(rich, body, prototype, context, budget, batch);
+        }
         let fits = body.len() / self.record_octets;
         let rows = fits.min(budget.0 as usize);
         ran.cut = rows < fits;
@@ -115,7 +124,37 @@ impl DataPlan {
                 self.rows(octets, prototype, context, batch, &mut ran);
             }
         }
+        ran.rows = ran.records;
         budget.0 -= ran.records;
+        ran
+    }
+
+    /// Records of fixed length one at a time, each followed by what its template asks beyond its columns.
+    fn run_rich(
+        &self,
+        rich: &Rich,
+        body: &[u8],
+        prototype: &FlowRecord,
+        context: &RunContext<'_>,
+        budget: &mut RowBudget,
+        batch: &mut FlowBatch,
+    ) -> Ran {
+        let mut ran = Ran::default();
+        for (row, octets) in body.chunks_exact(self.record_octets).enumerate() {
+            if budget.0 == 0 {
+                ran.cut = true;
+                break;
+            }
+            let last_three = row * self.record_octets + 3 >= body.len();
+            if self.record_octets < 4 && last_three && octets.iter().all(|o| *o == 0) {
+                continue;
+            }
+            budget.0 -= 1;
+            let index = batch.records.len();
+            self.rows(octets, prototype, context, batch, &mut ran);
+            ran.rows += 1;
+            rich.apply(&RecordView { octets, positions: None }, index, context, budget, batch, &mut ran);
+        }
         ran
     }
 
@@ -146,6 +185,18 @@ impl DataPlan {
                 self.keep_fixed(octets, first + index, batch);
             }
         }
+    }
+
+    /// One record, read on its own.
+    pub(super) fn one(&self, view: &RecordView<'_>, prototype: &FlowRecord, context: &RunContext<'_>) -> FlowRecord {
+        let (mut record, mut scratch) = (*prototype, Scratch::default());
+        for step in &self.steps {
+            let (at, length) = view.place(step.offset, step.length, step.field);
+            let column = Column { octets: view.octets, stride: view.octets.len(), at, length };
+            apply(step, &column, from_mut(&mut record), from_mut(&mut scratch));
+        }
+        self.finish(&mut record, &scratch, context, &mut Ran::default());
+        record
     }
 
     fn run_variable(
@@ -195,8 +246,14 @@ impl DataPlan {
                     keep_value(batch, batch.records.len(), keep.element, value);
                 }
             }
+            let index = batch.records.len();
             batch.records.push(record);
             budget.0 -= 1;
+            ran.rows += 1;
+            if let Some(rich) = &self.rich {
+                let view = RecordView { octets, positions: Some(positions) };
+                rich.apply(&view, index, context, budget, batch, &mut ran);
+            }
             rest = after;
         }
         Ok(ran)

@@ -1,0 +1,123 @@
+//! Biflows (RFC 5103): one record for both directions becomes two rows.
+//!
+//! The other direction is read by a plan of its own, compiled from the same template seen from the other end: a reverse
+//! element (PEN 29305, or bit 14 of CERT's ids) stands for the element that it reverses, addresses, ports, interfaces,
+//! AS numbers and prefixes change sides, and what a reverse element tells is not taken from the forward one. So every
+//! rule of lengths, clocks and precedence holds for both rows. Without a reverse octet or packet there is one row.
+
+use super::DataPlan;
+use super::compile;
+use super::rich::RecordView;
+use super::run::RunContext;
+use super::step::{Slot, roles};
+use crate::decode::domain::Selection;
+use crate::decode::template::{FieldSpecifier, Template};
+use crate::flow::{ElementId, FlowRecord, Presence};
+
+/// The enterprise number that reverses IANA's elements (RFC 5103 6.1).
+const REVERSE_PEN: u32 = 29_305;
+/// CERT's (YAF), which reverses its own by bit 14.
+const CERT_PEN: u32 = 6_871;
+const CERT_REVERSE: u16 = 0x4000;
+
+/// How to read the other direction.
+#[derive(Debug)]
+pub(super) struct Reverse {
+    plan: Box<DataPlan>,
+}
+
+impl Reverse {
+    /// None if the template has no reverse octets or packets.
+    pub(super) fn compile(template: &Template) -> Option<Self> {
+        let reversed: Vec<ElementId> = template.fields.iter().filter_map(|f| forward_of(f.element)).collect();
+        let slots = |element: ElementId| roles(element).into_iter().flatten().map(|role| role.slot);
+        let told: Vec<Slot> = reversed.iter().copied().flat_map(slots).collect();
+        if !told.iter().any(|slot| matches!(slot, Slot::Bytes | Slot::Packets)) {
+            return None;
+        }
+        let fields = template
+            .fields
+            .iter()
+            .map(|specifier| {
+                let element = match forward_of(specifier.element) {
+                    Some(forward) => other_end(forward),
+                    // What a reverse element tells is not taken from its forward one; counters never are.
+                    None if slots(specifier.element).any(|slot| told.contains(&slot) || is_one_way(slot)) => NOTHING,
+                    None => other_end(specifier.element),
+                };
+                FieldSpecifier { element, ..*specifier }
+            })
+            .collect();
+        let template = Template { fields, ..template.clone() };
+        Some(Self { plan: Box::new(compile::columns(&template, &Selection::CORE)) })
+    }
+
+    /// The other direction of `forward`, if it carried anything.
+    pub(super) fn row(
+        &self,
+        view: &RecordView<'_>,
+        forward: &FlowRecord,
+        context: &RunContext<'_>,
+    ) -> Option<FlowRecord> {
+        let mut prototype = self.plan.prototype;
+        prototype.version = forward.version;
+        prototype.observation_domain = forward.observation_domain;
+        prototype.exporter = forward.exporter;
+        let mut row = self.plan.one(view, &prototype, context);
+        row.presence.set(Presence::REVERSE);
+        let carried = (row.has(Presence::BYTES) && row.bytes > 0) || (row.has(Presence::PACKETS) && row.packets > 0);
+        carried.then_some(row)
+    }
+}
+
+/// An element that feeds nothing.
+const NOTHING: ElementId = ElementId { pen: u32::MAX, id: 0 };
+
+/// What a reverse element reverses; None for others, and for those that have no reverse (RFC 5103 6.1).
+fn forward_of(element: ElementId) -> Option<ElementId> {
+    match element {
+        // Identifiers, process statistics and padding are the same from both ends.
+        ElementId { pen: REVERSE_PEN, id: 40..=42 | 137 | 145 | 148 | 149 | 163..=173 | 210 | 239 } => None,
+        ElementId { pen: REVERSE_PEN, id } => Some(ElementId { pen: 0, id }),
+        ElementId { pen: CERT_PEN, id } if id & CERT_REVERSE != 0 => {
+            Some(ElementId { pen: CERT_PEN, id: id & !CERT_REVERSE })
+        }
+        _ => None,
+    }
+}
+
+/// True for what holds for one direction alone even if no reverse element tells the other's.
+const fn is_one_way(slot: Slot) -> bool {
+    matches!(slot, Slot::Bytes | Slot::Packets | Slot::TcpFlags)
+}
+
+/// The element that means the same seen from the other end.
+fn other_end(element: ElementId) -> ElementId {
+    const PAIRS: &[(u16, u16)] = &[
+        (7, 11),
+        (8, 12),
+        (9, 13),
+        (10, 14),
+        (16, 17),
+        (27, 28),
+        (29, 30),
+        (56, 80),
+        (81, 57),
+        (180, 181),
+        (182, 183),
+        (252, 253),
+    ];
+    const CISCO_PAIRS: &[(u16, u16)] = &[(1_232, 1_233)];
+    const CISCO: u32 = 9;
+    let pairs = match element.pen {
+        0 => PAIRS,
+        CISCO => CISCO_PAIRS,
+        _ => return element,
+    };
+    let id = pairs.iter().find_map(|(a, b)| match element.id {
+        id if id == *a => Some(*b),
+        id if id == *b => Some(*a),
+        _ => None,
+    });
+    ElementId { id: id.unwrap_or(element.id), ..element }
+}

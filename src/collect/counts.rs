@@ -28,6 +28,7 @@ pub(super) struct Counts {
     records: [u64; Version::ALL.len()],
     sampling_unknown: u64,
     options_records: u64,
+    non_flow_records: u64,
     templates_learned: u64,
     templates_rejected: u64,
     missing: [u64; Version::ALL.len()],
@@ -63,6 +64,7 @@ impl Counts {
         self.records[version.index()] += records;
         self.sampling_unknown += u64::from(outcome.sampling_unknown);
         self.options_records += u64::from(outcome.options_records);
+        self.non_flow_records += u64::from(outcome.non_flow_records);
         self.templates_learned += u64::from(outcome.templates_learned);
         self.templates_rejected += u64::from(outcome.templates_rejected);
     }
@@ -108,6 +110,7 @@ impl Counts {
         all(&books.decoded, &self.records);
         books.sampling_unknown.add(self.sampling_unknown);
         books.options_records.add(self.options_records);
+        books.non_flow_records.add(self.non_flow_records);
         books.templates_learned.add(self.templates_learned);
         books.templates_rejected.add(self.templates_rejected);
         all(&books.missing, &self.missing);

@@ -47,15 +47,28 @@ pub struct Selection {
     pub fields: FieldSet,
     /// Elements to keep as on the wire.
     pub elements: Elements,
-    /// A record that tells both directions becomes two rows (RFC 5103); false keeps one row a record, as on the wire.
+    /// A record that tells both directions becomes two rows (RFC 5103); false keeps one row a record, as on the wire,
+    /// and judges none: no events, no statistics, no implausible counters.
     pub reverse_rows: bool,
+    /// Stamps and header clocks are held against the receive time (T-1, N9-30); false where that says nothing, as of
+    /// an old capture.
+    pub receive_window: bool,
 }
 
 impl Selection {
     /// Nothing more.
-    pub const CORE: Self = Self { fields: FieldSet::NONE, elements: Elements::None, reverse_rows: true };
+    pub const CORE: Self =
+        Self { fields: FieldSet::NONE, elements: Elements::None, reverse_rows: true, receive_window: true };
     /// Every element, one row a record: what came over the wire.
-    pub const WIRE: Self = Self { fields: FieldSet::NONE, elements: Elements::All, reverse_rows: false };
+    pub const WIRE: Self =
+        Self { fields: FieldSet::NONE, elements: Elements::All, reverse_rows: false, receive_window: false };
+    /// The rows of [`Selection::CORE`] out of a capture of any age.
+    pub const CAPTURE: Self = Self { receive_window: false, ..Self::CORE };
+
+    /// Records are judged: events, statistics and implausible counters are told apart.
+    pub(super) const fn judges(&self) -> bool {
+        self.reverse_rows
+    }
 }
 
 /// Which elements are kept as on the wire.
@@ -251,8 +264,8 @@ impl OptionsTables {
 /// An entry of an options table: key and value of at most 24 octets, in a map that is half empty.
 const OPTIONS_ENTRY_OCTETS: u64 = 48;
 
-/// A record adds at most a scoped entry, the domain it stands in, and a boot time.
-const ENTRIES_PER_RECORD_OCTETS: u64 = 3 * OPTIONS_ENTRY_OCTETS;
+/// A record adds at most a scoped entry, its sampler id or card's rate, the domain it stands in, and a boot time.
+const ENTRIES_PER_RECORD_OCTETS: u64 = 4 * OPTIONS_ENTRY_OCTETS;
 
 /// Names a domain inside its exporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -300,6 +313,10 @@ pub struct Domain {
     pub(super) replay_due: AtomicBool,
     /// Ports have offered templates: the plans are theirs.
     pub(super) is_shared: AtomicBool,
+    /// A firewall event 5 (flow update) was seen: counters of deletes repeat what updates told (B-4). Set by the
+    /// worker that reads one, never cleared while the domain lives; it orders nothing else, so relaxed is enough: a
+    /// delete that another worker reads at the same moment counts as before or after the first update.
+    pub(super) firewall_updates: AtomicBool,
     sequence: Mutex<Sequences>,
     view: ArcSwap<OptionsView>,
 }
@@ -361,6 +378,7 @@ impl Domain {
             waiting: AtomicBool::new(false),
             replay_due: AtomicBool::new(false),
             is_shared: AtomicBool::new(false),
+            firewall_updates: AtomicBool::new(false),
             sequence: Mutex::default(),
             view: ArcSwap::from_pointee(view),
         }

@@ -204,6 +204,9 @@ impl Walk<'_> {
             (plan.names_sampler || view.scoped).then(|| state.options.read().unwrap_or_else(PoisonError::into_inner));
         let uptime = (header.version == Version::V9).then_some(header.sys_uptime_ms);
         let mut clock = MessageClock::new(header.export_ms, uptime, receive_ns);
+        if state.settings.selection.receive_window {
+            clock = clock.held_against(receive_ns);
+        }
         clock.system_init_ms = view.system_init_ms;
         let context = RunContext {
             clock,
@@ -222,6 +225,7 @@ impl Walk<'_> {
                 }
                 self.outcome.records += ran.rows;
                 self.outcome.sampling_unknown += ran.sampling_unknown;
+                self.outcome.non_flow_records += ran.non_flow;
                 if ran.cut {
                     self.outcome.drop_set(SetDropKind::TooManyRows);
                     return None;

@@ -92,6 +92,8 @@ pub struct Outcome {
     pub sampling_unknown: u32,
     /// Options data records read.
     pub options_records: u32,
+    /// Data records that are statistics of the exporter, no flows (D-1).
+    pub non_flow_records: u32,
     /// Templates that were new or changed.
     pub templates_learned: u32,
     /// Template records refused.

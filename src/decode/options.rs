@@ -15,6 +15,7 @@ use crate::limits::FIELDS_PER_TEMPLATE_MAX;
 enum Role {
     Interface,
     Template,
+    LineCard,
     SamplerId,
     Direct,
     Interval,
@@ -59,6 +60,7 @@ fn role(element: ElementId, scope_of_v9: bool) -> Option<Role> {
         // RFC 3954 6.1: 1 System, 2 Interface, 3 Line Card, 4 Cache, 5 Template.
         return match element.id {
             2 => Some(Role::Interface),
+            3 => Some(Role::LineCard),
             5 => Some(Role::Template),
             _ => None,
         };
@@ -68,6 +70,7 @@ fn role(element: ElementId, scope_of_v9: bool) -> Option<Role> {
     }
     match element.id {
         10 | 14 | 252 | 253 => Some(Role::Interface),
+        141 => Some(Role::LineCard),
         145 => Some(Role::Template),
         48 | 302 => Some(Role::SamplerId),
         34 | 50 => Some(Role::Direct),
@@ -96,8 +99,8 @@ impl OptionsPlan {
             lengths.push(specifier.length);
             let in_scope = index < usize::from(scopes);
             let found = role(specifier.element, in_scope && version == Version::V9);
-            // Interface and template are a scope, or plain information (IE 10 beside a name).
-            let found = found.filter(|r| in_scope || !matches!(r, Role::Interface | Role::Template));
+            // Interface, card and template are a scope, or plain information (IE 10 beside a name).
+            let found = found.filter(|r| in_scope || !matches!(r, Role::Interface | Role::Template | Role::LineCard));
             if let Some(role) = found {
                 items.push(Item { role, field, length: specifier.length, offset });
             }
@@ -151,7 +154,7 @@ impl OptionsPlan {
 
     fn read(&self, record: &[u8], positions: &[(u32, u16)]) -> OptionsFact {
         let mut facts = SamplingFacts::default();
-        let (mut sampler, mut interface, mut template) = (None, None, None);
+        let (mut sampler, mut interface, mut template, mut card) = (None, None, None, None);
         let mut system_init_ms = None;
         for item in &self.items {
             let (offset, length) = if self.variable {
@@ -165,6 +168,7 @@ impl OptionsPlan {
             match item.role {
                 Role::Interface => interface = value.and_then(|v| u32::try_from(v).ok()),
                 Role::Template => template = value.and_then(|v| u16::try_from(v).ok()),
+                Role::LineCard => card = value.and_then(|v| u32::try_from(v).ok()),
                 Role::SamplerId => sampler = value,
                 Role::Direct => facts.direct = facts.direct.or(value),
                 Role::Interval => facts.interval = value,
@@ -175,10 +179,11 @@ impl OptionsPlan {
                 Role::SystemInit => system_init_ms = value,
             }
         }
-        let scope = match (sampler, interface, template) {
+        let scope = match (sampler, interface, template, card) {
             (Some(id), ..) => SamplingScope::Sampler(id),
-            (None, Some(index), _) => SamplingScope::Interface(index),
-            (None, None, Some(id)) => SamplingScope::Template(id),
+            (None, Some(index), ..) => SamplingScope::Interface(index),
+            (None, None, Some(id), _) => SamplingScope::Template(id),
+            (None, None, None, Some(card)) => SamplingScope::LineCard(card),
             _ => SamplingScope::Domain,
         };
         OptionsFact { scope, rate: facts.rate(), system_init_ms }

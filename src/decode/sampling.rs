@@ -62,6 +62,8 @@ pub(super) enum SamplingScope {
     Interface(u32),
     /// A template.
     Template(u16),
+    /// A line card.
+    LineCard(u32),
     /// The whole observation domain.
     Domain,
 }
@@ -72,12 +74,17 @@ struct DomainRates {
     wide: Option<u32>,
     samplers: u32,
     last_sampler: u32,
+    /// Different rates that its line cards tell now, and the one told last.
+    card_rates: u32,
+    last_card: u32,
 }
 
 impl DomainRates {
-    /// The domain's rate, if it has one: said outright, or by its only sampler.
+    /// The domain's rate, if it has one: said outright, by its only sampler, or by all its line cards alike.
     fn rate(&self) -> Option<u32> {
-        self.wide.or_else(|| (self.samplers == 1).then_some(self.last_sampler))
+        let by_sampler = || (self.samplers == 1).then_some(self.last_sampler);
+        let by_cards = || (self.card_rates == 1).then_some(self.last_card);
+        self.wide.or_else(by_sampler).or_else(by_cards)
     }
 }
 
@@ -85,6 +92,11 @@ impl DomainRates {
 #[derive(Debug, Default)]
 pub(super) struct SamplingTables {
     samplers: FxHashMap<(u32, u64), u32>,
+    /// Sampler ids whatever the domain: how many domains have one of it, and the rate of the latest.
+    sampler_ids: FxHashMap<u64, (u32, u32)>,
+    cards: FxHashMap<(u32, u32), u32>,
+    /// How many cards of a domain tell a rate; no more entries than `cards`.
+    card_rates: FxHashMap<(u32, u32), u32>,
     interfaces: FxHashMap<(u32, u32), u32>,
     templates: FxHashMap<(u32, u16), u32>,
     domains: FxHashMap<u32, DomainRates>,
@@ -100,6 +112,11 @@ impl SamplingTables {
             SamplingScope::Sampler(id) => {
                 let known = self.samplers.contains_key(&(domain, id));
                 let changed = insert(&mut self.samplers, (domain, id), rate);
+                if changed {
+                    let (domains, latest) = self.sampler_ids.entry(id).or_default();
+                    *domains += u32::from(!known);
+                    *latest = rate;
+                }
                 if changed && let Some(rates) = bounded_entry(&mut self.domains, domain) {
                     rates.samplers += u32::from(!known);
                     rates.last_sampler = rate;
@@ -108,11 +125,36 @@ impl SamplingTables {
             }
             SamplingScope::Interface(index) => insert(&mut self.interfaces, (domain, index), rate),
             SamplingScope::Template(id) => insert(&mut self.templates, (domain, id), rate),
+            SamplingScope::LineCard(card) => self.learn_card(domain, card, rate),
             SamplingScope::Domain => match bounded_entry(&mut self.domains, domain) {
                 Some(rates) => rates.wide.replace(rate) != Some(rate),
                 None => false,
             },
         }
+    }
+
+    /// Also keeps how many different rates the domain's cards tell, so that asking needs no look at all of them.
+    fn learn_card(&mut self, domain: u32, card: u32, rate: u32) -> bool {
+        let before = self.cards.get(&(domain, card)).copied();
+        if before == Some(rate) || before.is_none() && self.cards.len() >= OPTIONS_ENTRIES_PER_TABLE_MAX {
+            return false;
+        }
+        let Some(rates) = bounded_entry(&mut self.domains, domain) else { return false };
+        self.cards.insert((domain, card), rate);
+        if let Some(before) = before
+            && let Some(cards) = self.card_rates.get_mut(&(domain, before))
+        {
+            *cards -= 1;
+            if *cards == 0 {
+                self.card_rates.remove(&(domain, before));
+                rates.card_rates -= 1;
+            }
+        }
+        let cards = self.card_rates.entry((domain, rate)).or_default();
+        *cards += 1;
+        rates.card_rates += u32::from(*cards == 1);
+        rates.last_card = rate;
+        true
     }
 
     /// True if there is an entry that `learn` would only change.
@@ -121,6 +163,7 @@ impl SamplingTables {
             SamplingScope::Sampler(id) => self.samplers.contains_key(&(domain, id)),
             SamplingScope::Interface(index) => self.interfaces.contains_key(&(domain, index)),
             SamplingScope::Template(id) => self.templates.contains_key(&(domain, id)),
+            SamplingScope::LineCard(card) => self.cards.contains_key(&(domain, card)),
             SamplingScope::Domain => self.domains.contains_key(&domain),
         }
     }
@@ -150,24 +193,45 @@ impl SamplingTables {
         template: u16,
     ) -> Option<(u32, SamplingSource)> {
         if let Some(id) = sampler
-            && let Some(rate) = self.samplers.get(&(domain, id)).or_else(|| self.samplers.get(&(0, id)))
+            && let Some(rate) = self.sampler(domain, id)
         {
-            return Some((*rate, SamplingSource::Sampler));
+            return Some((rate, SamplingSource::Sampler));
         }
-        if let Some(rate) = interface.and_then(|i| self.interfaces.get(&(domain, i))) {
+        // Domain 0 speaks for the whole exporter (IX-23).
+        let of_interface = |i| self.interfaces.get(&(domain, i)).or_else(|| self.interfaces.get(&(0, i)));
+        if let Some(rate) = interface.and_then(of_interface) {
             return Some((*rate, SamplingSource::Interface));
         }
         self.templates.get(&(domain, template)).map(|rate| (*rate, SamplingSource::Template))
     }
 
+    /// Step 2: the sampler of this domain, of the exporter as a whole, or the exporter's only one with this id.
+    fn sampler(&self, domain: u32, id: u64) -> Option<u32> {
+        let known = self.samplers.get(&(domain, id)).or_else(|| self.samplers.get(&(0, id))).copied();
+        known.or_else(|| self.sampler_ids.get(&id).and_then(|(domains, rate)| (*domains == 1).then_some(*rate)))
+    }
+
+    /// Step 4: what the record's line card says.
+    pub(super) fn of_card(&self, domain: u32, card: u32) -> Option<(u32, SamplingSource)> {
+        let rate = self.cards.get(&(domain, card)).or_else(|| self.cards.get(&(0, card)))?;
+        Some((*rate, SamplingSource::Template))
+    }
+
     /// True if the answer can differ from record to record without a sampler id in it.
     pub(super) fn is_scoped(&self) -> bool {
-        !self.interfaces.is_empty() || !self.templates.is_empty()
+        !self.interfaces.is_empty() || !self.templates.is_empty() || !self.cards.is_empty()
     }
 
     /// Entries in all tables.
     pub(super) fn len(&self) -> usize {
-        self.samplers.len() + self.interfaces.len() + self.templates.len() + self.domains.len()
+        // A card counts for its rate too, which comes and goes.
+        let cards = 2 * self.cards.len();
+        self.samplers.len()
+            + self.sampler_ids.len()
+            + cards
+            + self.interfaces.len()
+            + self.templates.len()
+            + self.domains.len()
     }
 }
 
@@ -234,7 +298,57 @@ mod tests {
             tables.learn(id, SamplingScope::Sampler(u64::from(id)), 5);
             tables.learn(id, SamplingScope::Domain, 5);
         }
-        assert_eq!(tables.len(), 2 * OPTIONS_ENTRIES_PER_TABLE_MAX);
+        assert_eq!(tables.len(), 3 * OPTIONS_ENTRIES_PER_TABLE_MAX);
         assert!(tables.learn(1, SamplingScope::Sampler(1), 9));
+        let before = tables.len();
+        for card in 0..40_000_u32 {
+            tables.learn(1, SamplingScope::LineCard(card), card);
+        }
+        assert_eq!(tables.len(), before + 2 * OPTIONS_ENTRIES_PER_TABLE_MAX);
+        assert_eq!(tables.card_rates.len(), tables.cards.len());
+    }
+
+    #[test]
+    fn ix_48_a_sampler_of_another_domain_counts_if_it_is_the_only_one_of_its_id() {
+        let mut tables = SamplingTables::default();
+        assert!(tables.learn(7, SamplingScope::Sampler(3), 500));
+        assert_eq!(tables.of_record(8, Some(3), None, 256), Some((500, SamplingSource::Sampler)));
+        assert!(tables.learn(7, SamplingScope::Sampler(3), 600));
+        assert_eq!(tables.of_record(8, Some(3), None, 256), Some((600, SamplingSource::Sampler)));
+        assert!(tables.learn(9, SamplingScope::Sampler(3), 700));
+        assert_eq!(tables.of_record(8, Some(3), None, 256), None, "which of the two?");
+        assert_eq!(tables.of_record(9, Some(3), None, 256), Some((700, SamplingSource::Sampler)));
+    }
+
+    #[test]
+    fn ix_48_line_cards_speak_for_their_domain_while_they_agree() {
+        let mut tables = SamplingTables::default();
+        for card in 1..=3 {
+            assert!(tables.learn(7, SamplingScope::LineCard(card), 1_000));
+        }
+        assert_eq!(tables.of_domain(7), Some((1_000, SamplingSource::Domain)));
+        assert!(tables.is_scoped());
+        // The operator changes them one after the other.
+        for card in 1..=3 {
+            assert!(tables.learn(7, SamplingScope::LineCard(card), 2_000));
+            assert_eq!(tables.of_card(7, card), Some((2_000, SamplingSource::Template)));
+            let of_domain = (card == 3).then_some((2_000, SamplingSource::Domain));
+            assert_eq!(tables.of_domain(7), of_domain, "{card}");
+        }
+        assert!(!tables.learn(7, SamplingScope::LineCard(3), 2_000));
+        assert_eq!(tables.of_card(7, 4), None);
+    }
+
+    #[test]
+    fn ix_23_what_stands_in_domain_0_is_for_the_whole_exporter() {
+        let mut tables = SamplingTables::default();
+        tables.learn(0, SamplingScope::Sampler(1), 10);
+        tables.learn(0, SamplingScope::Sampler(2), 20);
+        tables.learn(0, SamplingScope::Interface(5), 30);
+        tables.learn(0, SamplingScope::LineCard(6), 40);
+        tables.learn(4, SamplingScope::Sampler(2), 50);
+        assert_eq!(tables.of_record(7, Some(2), Some(5), 256), Some((20, SamplingSource::Sampler)), "0 before others");
+        assert_eq!(tables.of_record(7, None, Some(5), 256), Some((30, SamplingSource::Interface)));
+        assert_eq!(tables.of_card(7, 6), Some((40, SamplingSource::Template)));
     }
 }

@@ -330,8 +330,11 @@ fn all_elements_are_kept_when_asked_for() {
 }
 
 mod biflow;
+mod clocks;
+mod firewall;
 mod ipfix;
 mod learned;
 mod random;
+mod semantics;
 mod v5;
 mod v9;

@@ -12,6 +12,15 @@ const NTP_UNIX_OFFSET_S: u64 = 2_208_988_800;
 /// Length of an NTP era in seconds.
 const NTP_ERA_S: u64 = 1 << 32;
 
+/// A header clock that is further from the receive time is not believed: an uptime, a frozen clock (N9-30).
+const HEADER_APART_MS_MAX: u64 = 86_400_000;
+
+/// Stamps are believed from seven days before the receive time ...
+const STAMP_AGE_MS_MAX: u64 = 7 * 86_400_000;
+
+/// ... to an hour after it (T-1).
+const STAMP_LEAD_MS_MAX: u64 = 3_600_000;
+
 /// Header clocks before this are uptimes or zeroes, not times: 2000-01-01T00:00:00Z.
 const PLAUSIBLE_EXPORT_MS: u64 = 946_684_800_000;
 
@@ -24,14 +33,43 @@ pub(super) struct MessageClock {
     pub sys_uptime_ms: Option<u32>,
     /// systemInitTimeMilliseconds 160 from an options record of this domain.
     pub system_init_ms: Option<u64>,
+    /// The header's clock was not believed: `export_ms` is the receive time.
+    pub is_receive: bool,
+    /// Stamps are believed from here, Unix milliseconds ...
+    earliest_ms: u64,
+    /// ... for so long.
+    span_ms: u64,
 }
 
 impl MessageClock {
     /// The clock of a message with header time `export_ms` received at `receive_ns`.
     pub(super) fn new(export_ms: u64, sys_uptime_ms: Option<u32>, receive_ns: u64) -> Self {
         let receive_ms = receive_ns / 1_000_000;
-        let export_ms = if export_ms >= PLAUSIBLE_EXPORT_MS || receive_ms == 0 { export_ms } else { receive_ms };
-        Self { export_ms, sys_uptime_ms, system_init_ms: None }
+        let is_receive = export_ms < PLAUSIBLE_EXPORT_MS && receive_ms != 0;
+        let export_ms = if is_receive { receive_ms } else { export_ms };
+        Self { export_ms, sys_uptime_ms, system_init_ms: None, is_receive, earliest_ms: 0, span_ms: u64::MAX }
+    }
+
+    /// The same clock held against the receive time: a header more than a day from it gives way to it (N9-30),
+    /// and stamps are believed only within the window of T-1. Without it (an old capture) all stamps are.
+    pub(super) fn held_against(mut self, receive_ns: u64) -> Self {
+        let receive_ms = receive_ns / 1_000_000;
+        if receive_ms == 0 {
+            return self;
+        }
+        if self.export_ms.abs_diff(receive_ms) > HEADER_APART_MS_MAX {
+            (self.export_ms, self.is_receive) = (receive_ms, true);
+        }
+        self.earliest_ms = receive_ms.saturating_sub(STAMP_AGE_MS_MAX);
+        self.span_ms = receive_ms.saturating_add(STAMP_LEAD_MS_MAX) - self.earliest_ms;
+        self
+    }
+
+    /// True if a stamp can be a time of this message's traffic.
+    #[inline]
+    pub(super) fn believes(&self, stamp_ms: u64) -> bool {
+        // One comparison for both ends: what is before the window wraps to far behind it.
+        stamp_ms.wrapping_sub(self.earliest_ms) <= self.span_ms
     }
 
     /// A sysUpTime stamp (21, 22) as Unix milliseconds, and whether it lies after the header's own
@@ -147,5 +185,37 @@ mod tests {
     fn n9_30_a_header_clock_that_is_an_uptime_gives_way_to_the_receive_time() {
         assert_eq!(MessageClock::new(12_345, Some(1), EXPORT_MS * 1_000_000).export_ms, EXPORT_MS);
         assert_eq!(MessageClock::new(EXPORT_MS, Some(1), 5).export_ms, EXPORT_MS);
+    }
+
+    #[test]
+    fn n9_30_a_header_clock_more_than_a_day_off_gives_way_to_the_receive_time() {
+        const DAY_MS: u64 = 86_400_000;
+        let of = |export_ms, receive_ms: u64| {
+            let clock =
+                MessageClock::new(export_ms, Some(1), receive_ms * 1_000_000).held_against(receive_ms * 1_000_000);
+            (clock.export_ms, clock.is_receive)
+        };
+        assert_eq!(of(EXPORT_MS, EXPORT_MS + DAY_MS), (EXPORT_MS, false));
+        assert_eq!(of(EXPORT_MS, EXPORT_MS + DAY_MS + 1), (EXPORT_MS + DAY_MS + 1, true), "a frozen clock");
+        assert_eq!(of(EXPORT_MS + DAY_MS + 1, EXPORT_MS), (EXPORT_MS, true));
+        assert_eq!(of(5_000, EXPORT_MS), (EXPORT_MS, true), "1970");
+        // Without a receive time there is nothing to hold it against.
+        assert_eq!(MessageClock::new(EXPORT_MS, None, 0).held_against(0), MessageClock::new(EXPORT_MS, None, 0));
+    }
+
+    #[test]
+    fn t_1_the_window_is_seven_days_and_an_hour() {
+        let clock = MessageClock::new(EXPORT_MS, None, 0).held_against(EXPORT_MS * 1_000_000);
+        for (stamp, believed) in [
+            (EXPORT_MS - STAMP_AGE_MS_MAX - 1, false),
+            (EXPORT_MS - STAMP_AGE_MS_MAX, true),
+            (EXPORT_MS + STAMP_LEAD_MS_MAX, true),
+            (EXPORT_MS + STAMP_LEAD_MS_MAX + 1, false),
+            (0, false),
+            (u64::MAX, false),
+        ] {
+            assert_eq!(clock.believes(stamp), believed, "{stamp}");
+        }
+        assert!(MessageClock::new(EXPORT_MS, None, 0).believes(u64::MAX) && clock.believes(EXPORT_MS));
     }
 }

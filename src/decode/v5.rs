@@ -3,7 +3,7 @@
 //! A datagram that is shorter than its count says is rejected whole: no partial rows (V5-03).
 
 use super::error::{DecodeError, DecodeErrorKind};
-use super::plan::icmp_from_ports;
+use super::plan::{OCTETS_PER_IP_PACKET, icmp_from_ports, implausible};
 use super::sequence::SequenceNote;
 use super::time::MessageClock;
 use super::{Datagram, Header, Outcome};
@@ -90,7 +90,11 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
         outcome.drop_set(super::SetDropKind::TooManyRows);
         return outcome;
     };
-    let clock = MessageClock::new(header.export_ms, Some(header.sys_uptime_ms), datagram.receive_ns);
+    let selection = &domain.exporter.settings.selection;
+    let mut clock = MessageClock::new(header.export_ms, Some(header.sys_uptime_ms), datagram.receive_ns);
+    if selection.receive_window {
+        clock = clock.held_against(datagram.receive_ns);
+    }
     let mut prototype = FlowRecord::empty(header.version);
     prototype.exporter = exporter;
     prototype.observation_domain = header.observation_domain;
@@ -109,10 +113,19 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
     if layout.has_as {
         prototype.presence.set(Presence::SRC_AS.with(Presence::DST_AS));
     }
+    if clock.is_receive {
+        // First and Last hang on a clock that was not believed (N9-30).
+        prototype.time_source = TimeSource::Receive;
+        prototype.presence.set(Presence::BAD_TIMES);
+    }
     sampling(&mut prototype, header, domain);
     batch.records.reserve(usize::from(count));
     for row in rows.chunks_exact(layout.record_octets) {
-        batch.records.push(record(row, &layout, &clock, prototype));
+        let mut record = record(row, &layout, &clock, prototype);
+        if selection.judges() {
+            judge(&mut record, row, header.version);
+        }
+        batch.records.push(record);
     }
     batch.note_receive(datagram.receive_ns);
     outcome.sets_decoded = 1;
@@ -185,6 +198,37 @@ fn record(row: &[u8], layout: &Layout, clock: &MessageClock, prototype: FlowReco
     r
 }
 
+/// What cannot be: counters (B-5), a next hop of zeroes, and fields of v7 that the record's flags call invalid (V7-01).
+fn judge(record: &mut FlowRecord, row: &[u8], version: Version) {
+    if implausible(record, OCTETS_PER_IP_PACKET) {
+        record.presence.set(Presence::IMPLAUSIBLE);
+    }
+    // A router that delivers the packet itself (V5-11).
+    if record.next_hop == [0; 16] {
+        record.presence.clear(Presence::NEXT_HOP_V4);
+    }
+    // Which bit is which field is nowhere written down; a switch that leaves a field out of its flow mask sends 0 in
+    // it. So where the flags say that something is invalid, it is what is 0.
+    if version == Version::V7 && row[36] != 0 {
+        let fields = [
+            (record.src == [0; 16], Presence::SRC_V4),
+            (record.dst == [0; 16], Presence::DST_V4),
+            (record.input_if == 0, Presence::INPUT_IF),
+            (record.output_if == 0, Presence::OUTPUT_IF),
+            (record.src_port == 0, Presence::SRC_PORT),
+            (record.dst_port == 0, Presence::DST_PORT),
+            (record.protocol == 0, Presence::PROTOCOL),
+            (record.tos == 0, Presence::TOS),
+            (record.tcp_flags == 0, Presence::TCP_FLAGS),
+            (record.src_as == 0, Presence::SRC_AS),
+            (record.dst_as == 0, Presence::DST_AS),
+        ];
+        for (_, field) in fields.into_iter().filter(|(is_zero, _)| *is_zero) {
+            record.presence.clear(field);
+        }
+    }
+}
+
 /// First and Last are sysUpTime milliseconds (V5-05 to V5-07).
 fn times(record: &mut FlowRecord, first: u32, last: u32, clock: &MessageClock) {
     let uptime = clock.sys_uptime_ms.unwrap_or(0);
@@ -204,4 +248,20 @@ fn times(record: &mut FlowRecord, first: u32, last: u32, clock: &MessageClock) {
         record.presence.set(Presence::BAD_TIMES);
     }
     (record.start_ms, record.end_ms) = (start.min(end), end);
+    if !(clock.believes(start) && clock.believes(end)) {
+        unbelieved(record, clock);
+    }
+}
+
+/// Replaces stamps outside the window: a start by the end, else both by the header's time (T-1).
+#[cold]
+fn unbelieved(record: &mut FlowRecord, clock: &MessageClock) {
+    record.presence.set(Presence::BAD_TIMES);
+    if clock.believes(record.end_ms) {
+        record.start_ms = record.end_ms;
+        return;
+    }
+    (record.start_ms, record.end_ms) = (clock.export_ms, clock.export_ms);
+    record.presence.clear(Presence::TIMES.with(Presence::AHEAD_OF_UPTIME));
+    record.time_source = if clock.is_receive { TimeSource::Receive } else { TimeSource::Header };
 }

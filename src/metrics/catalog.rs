@@ -119,6 +119,7 @@ pub const CATALOG: &[Descriptor] = &[
         "Flow records whose sampling rate nothing told; they go out with rate 1.",
     ),
     d("options_records_total", Counter, &[], "Options data records read into learned state."),
+    d("non_flow_records_total", Counter, &[], "Data records that are statistics of the exporter itself, no flows."),
     d("exporters", Gauge, &["state"], "Exporters in the table, by state."),
     d("exporter_table_evictions_total", Counter, &[], "Exporters or domains forgotten to make room."),
     d(

@@ -12,12 +12,13 @@ use crate::flow::Version;
 pub const REFUSE_REASONS: [&str; 3] = ["exporter_limit", "denied", "rate_limited"];
 
 /// (stage, reason) pairs of `records_dropped_total`; position in here is the index of `Books::dropped`.
-pub const DROP_REASONS: [(&str, &str); 10] = [
+pub const DROP_REASONS: [(&str, &str); 11] = [
     ("queue", "full"),
     ("queue", "no_batch"),
     ("queue", "closed"),
     ("batcher", "panic"),
     ("encode", "not_representable"),
+    ("encode", "event"),
     ("dispatch", "buffer_full"),
     ("dispatch", "closed"),
     ("delivery", "refused"),
@@ -50,16 +51,18 @@ pub enum RecordDrop {
     BatcherPanic = 3,
     /// The output format cannot carry it (no addresses).
     NotRepresentable = 4,
+    /// It is an event, and the output format carries flows.
+    Event = 5,
     /// Delivery's buffer was full.
-    DispatchFull = 5,
+    DispatchFull = 6,
     /// Delivery had ended.
-    DispatchClosed = 6,
+    DispatchClosed = 7,
     /// The backend refused it for good.
-    DeliveryRefused = 7,
+    DeliveryRefused = 8,
     /// The backend failed on it again and again while it accepted others.
-    DeliveryPoison = 8,
+    DeliveryPoison = 9,
     /// The shutdown deadline came first.
-    DeliveryShutdown = 9,
+    DeliveryShutdown = 10,
 }
 
 /// Tallies of the equations (plan section 5, promise 1).
@@ -93,6 +96,8 @@ pub struct Books {
     pub templates_rejected: Tally,
     /// Options data records.
     pub options_records: Tally,
+    /// Data records that are no flows.
+    pub non_flow_records: Tally,
     /// Units missing by sequence, by version.
     pub missing: Vec<Tally>,
     /// Records decoded, by version.
@@ -188,6 +193,7 @@ impl Books {
             templates_learned: r.counter("templates_learned_total", &[]),
             templates_rejected: r.counter("templates_rejected_total", &[]),
             options_records: r.counter("options_records_total", &[]),
+            non_flow_records: r.counter("non_flow_records_total", &[]),
             missing: Version::ALL
                 .map(|v| r.counter("sequence_missing_units_total", &[label("version", v.label())]))
                 .into(),

@@ -155,6 +155,7 @@ impl Batcher {
         }
         self.metrics.books.clamped.add(progress.clamped);
         self.lose(RecordDrop::NotRepresentable, progress.not_representable);
+        self.lose(RecordDrop::Event, progress.events);
         self.receiver.recycle(batch);
     }
 
@@ -353,10 +354,14 @@ mod tests {
         }
         batch.records[3].bytes = u64::MAX;
         rig.send(batch);
+        let mut events = numbered(15, 2);
+        events.records[0].presence.set(Presence::EVENT);
+        rig.send(events);
         let books = rig.metrics.books.clone();
         let (basket, _) = rig.end();
-        assert_eq!(basket.sizes(), [10, 2]);
+        assert_eq!(basket.sizes(), [10, 3]);
         assert_eq!(books.dropped[RecordDrop::NotRepresentable as usize].value(), 3);
+        assert_eq!(books.dropped[RecordDrop::Event as usize].value(), 1);
         assert_eq!(books.clamped.value(), 1);
     }
 

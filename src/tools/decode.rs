@@ -33,7 +33,8 @@ const PARK_AGE_NS: u64 = 10 * 366 * 86_400 * 1_000_000_000;
 /// Standard output cannot be written to; a reader that went away is no error.
 pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
     let selection = match args.elements {
-        Elements::Core => Selection::CORE,
+        // When a capture was made says little about when its exporters' clocks ran.
+        Elements::Core => Selection::CAPTURE,
         Elements::All => Selection::WIRE,
     };
     let mut failed = false;

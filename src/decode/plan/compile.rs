@@ -1,6 +1,9 @@
 //! Template -> DataPlan.
 
 use super::DataPlan;
+use super::clock::{Clock, place};
+use super::event::is_event;
+use super::judge::{is_statistics, octets_per_packet};
 use super::rich::Rich;
 use super::step::{Keep, Role, Slot, Step, TimeKind, Width, roles, width};
 use crate::decode::domain::Selection;
@@ -26,6 +29,7 @@ pub(super) fn data(template: &Template, version: Version, selection: &Selection)
 pub(super) fn columns(template: &Template, selection: &Selection) -> DataPlan {
     let variable = template.is_variable();
     let mut chosen: Vec<Candidate> = Vec::new();
+    let mut clocks: Vec<Clock> = Vec::new();
     let mut keep = Vec::new();
     let mut offset = 0_u16;
     let mut lengths = Vec::new();
@@ -44,6 +48,7 @@ pub(super) fn columns(template: &Template, selection: &Selection) -> DataPlan {
         lengths.push(length);
         for role in roles(specifier.element).into_iter().flatten() {
             if accepts(&role, length) {
+                Clock::collect(&mut clocks, &role, place(specifier.element, field, offset, length));
                 offer(&mut chosen, Candidate { role, element: specifier.element, field, offset, length });
             }
         }
@@ -68,6 +73,13 @@ pub(super) fn columns(template: &Template, selection: &Selection) -> DataPlan {
                 | Slot::SamplingProbability
         )
     });
+    let mut prototype = prototype(template.id, &chosen);
+    let has_v4 = find(Slot::SrcV4).or(find(Slot::DstV4)).is_some();
+    let has_counters = find(Slot::Bytes).and(find(Slot::Packets)).is_some();
+    let held_together = selection.judges() && has_v4 && has_counters;
+    if selection.judges() && is_event(template) {
+        prototype.presence.set(Presence::EVENT);
+    }
     DataPlan {
         record_octets: template.record_octets_min(),
         variable,
@@ -77,7 +89,11 @@ pub(super) fn columns(template: &Template, selection: &Selection) -> DataPlan {
         start: start.map_or(TimeKind::None, |t| t.0),
         end: end.map_or(TimeKind::None, |t| t.0),
         time_source: start.or(end).map_or(TimeSource::Header, |t| t.1),
-        prototype: prototype(template.id, &chosen),
+        clocks: Clock::best_first(clocks),
+        is_statistics: selection.judges() && is_statistics(template),
+        octets_per_packet: held_together.then(|| octets_per_packet(prototype.bytes_kind)),
+        judges: selection.judges(),
+        prototype,
         sampling_in_record: sampling,
         names_sampler: find(Slot::SamplerId).is_some(),
         has_icmp: chosen.iter().any(|c| is_icmp(c.role.slot)),
@@ -155,9 +171,14 @@ fn prototype(template_id: u16, chosen: &[Candidate]) -> FlowRecord {
             record.presence.set(presence(candidate.role.slot));
         }
         match (candidate.role.slot, candidate.element.id) {
-            (Slot::Bytes, 85) => record.presence.set(Presence::COUNTER_TOTAL),
+            // Of the whole flow so far: several reports of it add up to too much (B-1).
+            (Slot::Bytes, 85 | 171) | (Slot::Packets, 86 | 172) => record.presence.set(Presence::COUNTER_TOTAL),
             (Slot::Bytes, 231) => record.bytes_kind = BytesKind::Layer4,
-            (Slot::Bytes, 352 | 353 | 416 | 419) => record.bytes_kind = BytesKind::Layer2,
+            (Slot::Bytes, 352 | 416) => record.bytes_kind = BytesKind::Layer2,
+            (Slot::Bytes, 353 | 419) => {
+                record.bytes_kind = BytesKind::Layer2;
+                record.presence.set(Presence::COUNTER_TOTAL);
+            }
             _ => {}
         }
     }

@@ -5,17 +5,23 @@
 //! (a wrong one loses the field, never the record: DEC-4), which clock the times use. `run` then only
 //! moves octets. A field that nobody wants has no step and costs nothing.
 
+mod card;
+mod clock;
 mod column;
 mod compile;
+mod event;
+mod judge;
 mod reverse;
 mod rich;
 mod run;
 mod step;
 
+pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};
 pub(super) use run::{RowBudget, RunContext, icmp_from_ports};
 
 use std::sync::atomic::AtomicU64;
 
+use self::clock::Clock;
 use self::rich::Rich;
 use self::step::{Keep, Step, TimeKind};
 use super::domain::Selection;
@@ -66,6 +72,14 @@ pub(super) struct DataPlan {
     pub time_source: TimeSource,
     /// End clock.
     pub end: TimeKind,
+    /// Every clock of the template, best first: asked where the best one's stamp cannot be (T-1).
+    pub clocks: Box<[Clock]>,
+    /// The template is about the exporter itself: its records are no flows (D-1).
+    pub is_statistics: bool,
+    /// Fewest and most octets of a packet, where the counters can be held against each other (B-5).
+    pub octets_per_packet: Option<(u64, u64)>,
+    /// Rows are judged, not shown as on the wire.
+    pub judges: bool,
     /// Fields that every record has.
     pub prototype: FlowRecord,
     /// The record itself says something of its sampling.

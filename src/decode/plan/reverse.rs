@@ -29,6 +29,9 @@ pub(super) struct Reverse {
 impl Reverse {
     /// None if the template has no reverse octets or packets.
     pub(super) fn compile(template: &Template) -> Option<Self> {
+        // Counters of responders reverse those of initiators where these are the flow's own (B-3, B-4).
+        let from_ends = !template.fields.iter().any(|f| f.element.pen == 0 && matches!(f.element.id, 1 | 2 | 85 | 86));
+        let forward_of = |element| forward_of(element).or_else(|| initiators(element).filter(|_| from_ends));
         let reversed: Vec<ElementId> = template.fields.iter().filter_map(|f| forward_of(f.element)).collect();
         let slots = |element: ElementId| roles(element).into_iter().flatten().map(|role| role.slot);
         let told: Vec<Slot> = reversed.iter().copied().flat_map(slots).collect();
@@ -65,6 +68,10 @@ impl Reverse {
         prototype.exporter = forward.exporter;
         let mut row = self.plan.one(view, &prototype, context);
         row.presence.set(Presence::REVERSE);
+        if forward.has(Presence::FLOW_END_REASON) {
+            row.presence.set(Presence::FLOW_END_REASON);
+            row.flow_end_reason = forward.flow_end_reason;
+        }
         let carried = (row.has(Presence::BYTES) && row.bytes > 0) || (row.has(Presence::PACKETS) && row.packets > 0);
         carried.then_some(row)
     }
@@ -82,6 +89,15 @@ fn forward_of(element: ElementId) -> Option<ElementId> {
         ElementId { pen: CERT_PEN, id } if id & CERT_REVERSE != 0 => {
             Some(ElementId { pen: CERT_PEN, id: id & !CERT_REVERSE })
         }
+        _ => None,
+    }
+}
+
+/// What counts at the initiator's end what `element` counts at the responder's.
+fn initiators(element: ElementId) -> Option<ElementId> {
+    match element {
+        ElementId { pen: 0, id: 232 } => Some(ElementId { pen: 0, id: 231 }),
+        ElementId { pen: 0, id: 299 } => Some(ElementId { pen: 0, id: 298 }),
         _ => None,
     }
 }

@@ -4,6 +4,8 @@
 //! time: the record is read as every other, then [`Rich::apply`] sees it with its octets. It may fill in what the record
 //! lacks, give it fields for the arena, append further rows (the other direction of a biflow), or take the row back.
 
+use super::card::LineCard;
+use super::event::Firewall;
 use super::reverse::Reverse;
 use super::run::{Ran, RowBudget, RunContext};
 use crate::decode::domain::Selection;
@@ -66,13 +68,19 @@ pub(crate) fn places(template: &Template) -> Vec<Place> {
 pub(crate) struct Rich {
     /// The other direction (RFC 5103).
     reverse: Option<Reverse>,
+    /// What a firewall says happened (B-4).
+    firewall: Option<Firewall>,
+    /// Sampling by line card (IX-48).
+    card: Option<LineCard>,
 }
 
 impl Rich {
     /// None if the template asks nothing of the kind, or nothing that `selection` wants.
     pub(super) fn compile(template: &Template, _version: Version, selection: &Selection) -> Option<Box<Self>> {
         let reverse = if selection.reverse_rows { Reverse::compile(template) } else { None };
-        reverse.is_some().then(|| Box::new(Self { reverse }))
+        let firewall = if selection.judges() { Firewall::compile(template) } else { None };
+        let card = LineCard::compile(template);
+        (reverse.is_some() || firewall.is_some() || card.is_some()).then(|| Box::new(Self { reverse, firewall, card }))
     }
 
     /// Sees record `index` of `batch`, the last one so far, which was read from `view`.
@@ -85,7 +93,18 @@ impl Rich {
         batch: &mut FlowBatch,
         ran: &mut Ran,
     ) {
-        if let Some(row) = self.reverse.as_ref().and_then(|reverse| reverse.row(view, &batch.records[index], context)) {
+        if let Some(card) = &self.card {
+            card.apply(view, &mut batch.records[index], context, ran);
+        }
+        if self.firewall.as_ref().is_some_and(|firewall| !firewall.apply(view, &mut batch.records[index], context)) {
+            return;
+        }
+        let reverse = self.reverse.as_ref();
+        if let Some(mut row) = reverse.and_then(|reverse| reverse.row(view, &batch.records[index], context)) {
+            if let Some(card) = &self.card {
+                // Not counted before it is pushed.
+                card.apply(view, &mut row, context, &mut Ran::default());
+            }
             push_row(row, budget, batch, ran);
         }
     }

@@ -7,6 +7,7 @@ use std::slice::from_mut;
 
 use super::DataPlan;
 use super::column::{Column, ROWS, apply};
+use super::judge::implausible;
 use super::rich::{RecordView, Rich};
 use super::step::{ObservationUnit, TimeKind};
 use crate::decode::domain::Domain;
@@ -53,6 +54,8 @@ pub(crate) struct Ran {
     pub rows: u32,
     /// Of these, records whose sampling nothing told.
     pub sampling_unknown: u32,
+    /// Records that are no flows: statistics of the exporter (D-1).
+    pub non_flow: u32,
     /// The row budget ended before the set did.
     pub cut: bool,
 }
@@ -89,11 +92,19 @@ impl DataPlan {
         prototype.version = context.version;
         prototype.observation_domain = context.observation_domain;
         prototype.exporter = context.exporter;
-        if self.variable {
-            self.run_variable(body, &prototype, context, budget, batch)
+        self.note_receive_clock(&mut prototype, context);
+        let mark = batch.mark();
+        let ran = if self.variable {
+            self.run_variable(body, &prototype, context, budget, batch)?
         } else {
-            Ok(self.run_fixed(body, &prototype, context, budget, batch))
+            self.run_fixed(body, &prototype, context, budget, batch)
+        };
+        if self.is_statistics {
+            // Read like flows, so that they count alike in the sequence, and taken back.
+            batch.truncate(mark);
+            return Ok(Ran { records: ran.records, non_flow: ran.records, cut: ran.cut, ..Ran::default() });
         }
+        Ok(ran)
     }
 
     fn run_fixed(
@@ -177,8 +188,16 @@ impl DataPlan {
             let (at, length) = (usize::from(step.offset), usize::from(step.length));
             apply(step, &Column { octets, stride: self.record_octets, at, length }, records, scratch);
         }
-        for (record, scratch) in records.iter_mut().zip(scratch) {
-            self.finish(record, scratch, context, ran);
+        let mut doubtful = false;
+        for (record, scratch) in records.iter_mut().zip(&*scratch) {
+            doubtful |= self.finish(record, scratch, context, ran);
+        }
+        if doubtful {
+            for ((record, scratch), octets) in
+                records.iter_mut().zip(&*scratch).zip(octets.chunks_exact(self.record_octets))
+            {
+                self.other_clocks(&RecordView { octets, positions: None }, record, scratch, context);
+            }
         }
         if !self.keep.is_empty() {
             for (index, octets) in octets.chunks_exact(self.record_octets).enumerate() {
@@ -190,12 +209,15 @@ impl DataPlan {
     /// One record, read on its own.
     pub(super) fn one(&self, view: &RecordView<'_>, prototype: &FlowRecord, context: &RunContext<'_>) -> FlowRecord {
         let (mut record, mut scratch) = (*prototype, Scratch::default());
+        self.note_receive_clock(&mut record, context);
         for step in &self.steps {
             let (at, length) = view.place(step.offset, step.length, step.field);
             let column = Column { octets: view.octets, stride: view.octets.len(), at, length };
             apply(step, &column, from_mut(&mut record), from_mut(&mut scratch));
         }
-        self.finish(&mut record, &scratch, context, &mut Ran::default());
+        if self.finish(&mut record, &scratch, context, &mut Ran::default()) {
+            self.other_clocks(view, &mut record, &scratch, context);
+        }
         record
     }
 
@@ -238,7 +260,10 @@ impl DataPlan {
                 let column = Column { octets, stride: octets.len(), at: at as usize, length: usize::from(length) };
                 apply(step, &column, from_mut(&mut record), from_mut(&mut scratch));
             }
-            self.finish(&mut record, &scratch, context, &mut ran);
+            let view = RecordView { octets, positions: Some(positions) };
+            if self.finish(&mut record, &scratch, context, &mut ran) {
+                self.other_clocks(&view, &mut record, &scratch, context);
+            }
             for keep in &self.keep {
                 // An empty field has no position of its own.
                 let (at, length) = if keep.length == 0 { (0, 0) } else { positions[usize::from(keep.field)] };
@@ -251,7 +276,6 @@ impl DataPlan {
             budget.0 -= 1;
             ran.rows += 1;
             if let Some(rich) = &self.rich {
-                let view = RecordView { octets, positions: Some(positions) };
                 rich.apply(&view, index, context, budget, batch, &mut ran);
             }
             rest = after;
@@ -268,9 +292,10 @@ impl DataPlan {
         }
     }
 
-    /// What can be said only when all fields were read: times, ICMP, sampling.
+    /// What can be said only when all fields were read: times, ICMP, sampling. True if the times cannot be: the
+    /// caller has the record's octets to look for others.
     #[inline]
-    fn finish(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>, ran: &mut Ran) {
+    fn finish(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>, ran: &mut Ran) -> bool {
         ran.records += 1;
         self.times(record, scratch, context);
         if !self.has_icmp && (record.protocol == 1 || record.protocol == 58) {
@@ -278,6 +303,17 @@ impl DataPlan {
         }
         self.sampling(record, scratch, context);
         ran.sampling_unknown += u32::from(record.sampling_source == SamplingSource::Unknown);
+        if let Some(octets_per_packet) = self.octets_per_packet
+            && implausible(record, octets_per_packet)
+        {
+            record.presence.set(Presence::IMPLAUSIBLE);
+        }
+        // 0 is ingress, 1 is egress, the rest says nothing (IX-49).
+        if record.direction > 1 && self.judges {
+            record.presence.clear(Presence::DIRECTION);
+            record.direction = 0;
+        }
+        !(context.clock.believes(record.start_ms) && context.clock.believes(record.end_ms))
     }
 
     fn times(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>) {
@@ -370,7 +406,7 @@ fn keep_value(batch: &mut FlowBatch, record: usize, element: crate::flow::Elemen
     batch.elements.push(ElementValue { record, element, offset, length });
 }
 
-fn stamp(kind: TimeKind, raw: u64, clock: &MessageClock) -> Option<(u64, bool)> {
+pub(super) fn stamp(kind: TimeKind, raw: u64, clock: &MessageClock) -> Option<(u64, bool)> {
     let observed = |unit| match unit {
         ObservationUnit::Seconds => raw.saturating_mul(1_000),
         ObservationUnit::Milliseconds => raw,

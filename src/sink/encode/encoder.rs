@@ -22,6 +22,8 @@ pub struct Progress {
     pub next: usize,
     /// Records that the format cannot carry.
     pub not_representable: u64,
+    /// Records that are events, which the format has no place for.
+    pub events: u64,
     /// Records with a counter cut to 2^63-1.
     pub clamped: u64,
 }
@@ -126,6 +128,11 @@ impl Encoder {
                         Written::Clamped => clamped = 1,
                         Written::NotRepresentable => {
                             progress.not_representable += 1;
+                            progress.next += 1;
+                            continue;
+                        }
+                        Written::Event => {
+                            progress.events += 1;
                             progress.next += 1;
                             continue;
                         }
@@ -368,7 +375,7 @@ mod tests {
             (record.bytes, record.packets) = (bytes, packets);
         }
         let (bodies, progress) = encode(settings(Format::BackendJson), &batch, 10);
-        assert_eq!(progress, Progress { next: 3, not_representable: 0, clamped: 2 });
+        assert_eq!(progress, Progress { next: 3, clamped: 2, ..Progress::default() });
         let body: Value = serde_json::from_slice(&bodies[0].body).expect("JSON");
         for record in body["records"].as_array().expect("records") {
             assert_eq!(record["bytes"], json!(i64::MAX));
@@ -394,6 +401,25 @@ mod tests {
         batch.records.retain(|r| !r.has(Presence::SRC_V4));
         let (bodies, progress) = encode(settings(Format::BackendJson), &batch, 10);
         assert_eq!((progress.not_representable, bodies.len()), (2, 0));
+    }
+
+    #[test]
+    fn b_4_an_event_is_no_flow_of_0_octets() {
+        let mut batch = testing::batch(&["192.0.2.1"]);
+        for serial in 0..4 {
+            testing::push(&mut batch, Flow { exporter: 0, serial, v6: false });
+        }
+        batch.records[1].presence.set(Presence::EVENT);
+        // An event without addresses is an event first.
+        batch.records[2].presence.set(Presence::EVENT);
+        batch.records[2].presence.clear(Presence::SRC_V4);
+        let (bodies, progress) = encode(settings(Format::BackendJson), &batch, 10);
+        assert_eq!((progress.events, progress.not_representable, bodies[0].records), (2, 0, 2));
+        assert_eq!(testing::serials(&bodies[0]), [0, 3]);
+        let (bodies, progress) = encode(settings(Format::Ndjson), &batch, 10);
+        assert_eq!((progress.events, bodies[0].records), (0, 4));
+        let events = records_of(&bodies[0]).iter().map(|r| r.get("event").cloned()).collect::<Vec<_>>();
+        assert_eq!(events, [None, Some(json!(true)), Some(json!(true)), None]);
     }
 
     #[test]
@@ -602,7 +628,7 @@ mod tests {
             };
             let (bodies, progress) = encode(settings, &batch, records_max);
             let total: u32 = bodies.iter().map(|b| b.records).sum();
-            prop_assert_eq!(u64::from(total) + progress.not_representable, batch.len() as u64);
+            prop_assert_eq!(u64::from(total) + progress.not_representable + progress.events, batch.len() as u64);
             let mut choices = choices.into_iter();
             for body in bodies {
                 prop_assert!(body.records as usize <= records_max);

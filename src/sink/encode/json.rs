@@ -2,7 +2,7 @@
 //!
 //! A record has ten keys always, SGTs, MACs and the VLAN where they are known, and the sampling keys
 //! where the rate is worth a word. A record without both addresses is not representable: the backend
-//! would refuse the whole body for it. Integers above 2^63-1 make the backend answer 500, so they are
+//! would refuse the whole body for it. An event (firewall, NAT) is no flow, and 0 octets of one would be wrong. Integers above 2^63-1 make the backend answer 500, so they are
 //! cut to it and counted.
 
 use super::line::Line;
@@ -23,6 +23,9 @@ pub(super) fn record(record: &FlowRecord, settings: EncodeSettings, line: &mut L
     const SRC: Presence = Presence::SRC_V4.with(Presence::SRC_V6);
     const DST: Presence = Presence::DST_V4.with(Presence::DST_V6);
     let presence = record.presence;
+    if presence.has(Presence::EVENT) {
+        return Written::Event;
+    }
     if !presence.has_any(SRC) || !presence.has_any(DST) {
         return Written::NotRepresentable;
     }
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn the_longest_record_fits_a_line() {
         let mut all = FlowRecord::empty(Version::Ipfix);
-        all.presence = Presence(!Presence::SRC_V4.0 & !Presence::DST_V4.0);
+        all.presence = Presence(!Presence::SRC_V4.0 & !Presence::DST_V4.0 & !Presence::EVENT.0);
         (all.src, all.dst) = ([0xff; 16], [0xff; 16]);
         (all.bytes, all.packets, all.start_ms, all.end_ms) = (u64::MAX, u64::MAX, u64::MAX, u64::MAX);
         (all.src_port, all.dst_port, all.vlan, all.src_sgt, all.dst_sgt) =

@@ -76,4 +76,6 @@ enum Written {
     Clamped,
     /// The format cannot carry it; nothing was written.
     NotRepresentable,
+    /// It is an event, no traffic; nothing was written.
+    Event,
 }

@@ -2,7 +2,7 @@
 //!
 //! The keys are the normalised ones of the collector's test captures; a key is there only where the
 //! record has the field, so every record can be represented. Counters are as on the wire unless
-//! scaled ones are asked for. `ies` holds the batch's further elements as the octets of the wire.
+//! scaled ones are asked for. `event` and `implausible` stand, true, only in records that are. `ies` holds the batch's further elements as the octets of the wire.
 
 use super::line::{Line, hex};
 use super::{Counters, json};
@@ -53,6 +53,14 @@ pub(super) fn write(
         line.uint(record.start_ms);
         line.lit(b",\"flow_end_ms\":");
         line.uint(record.end_ms);
+    }
+    if record.presence.has_any(Presence::EVENT.with(Presence::IMPLAUSIBLE)) {
+        if record.has(Presence::EVENT) {
+            line.lit(b",\"event\":true");
+        }
+        if record.has(Presence::IMPLAUSIBLE) {
+            line.lit(b",\"implausible\":true");
+        }
     }
     out.extend_from_slice(line.as_bytes());
     if !batch.elements.is_empty() {
@@ -228,7 +236,7 @@ mod tests {
         write_ndjson(&all, &batch, 0, &mut out);
         assert!(out.len() + 16 < super::super::line::LINE_OCTETS, "{}", out.len());
         let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
-        assert_eq!(value.as_object().map(serde_json::Map::len), Some(30));
+        assert_eq!(value.as_object().map(serde_json::Map::len), Some(32));
     }
 
     #[test]

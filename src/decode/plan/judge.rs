@@ -1,0 +1,62 @@
+//! What a template or a record cannot be: statistics sent as data (D-1), counters that contradict each other (B-5).
+//!
+//! The first is decided when the template is compiled. The second costs two products a record, and only where both
+//! counters are there; it flags and never changes a value.
+
+use super::step::{Slot, roles};
+use crate::decode::template::Template;
+use crate::flow::{BytesKind, ElementId, FlowRecord, Presence};
+
+/// Octets of an IPv4 packet: its header at least, its length field's largest value at most.
+pub(crate) const OCTETS_PER_IP_PACKET: (u64, u64) = (20, 65_535);
+
+/// Ethernet header, two VLAN tags, check sum and ten labels on top of it.
+const LAYER_2_OCTETS_MAX: u64 = 14 + 8 + 4 + 40;
+
+/// Fewest and most octets of a packet, by what the octets are.
+pub(super) const fn octets_per_packet(kind: BytesKind) -> (u64, u64) {
+    let (least, most) = OCTETS_PER_IP_PACKET;
+    match kind {
+        BytesKind::Ip => (least, most),
+        BytesKind::Layer2 => (least, most + LAYER_2_OCTETS_MAX),
+        // Payload alone: a packet may have none.
+        BytesKind::Layer4 => (0, most),
+    }
+}
+
+/// True if so many octets cannot be in so many packets (B-5): of IPv4 that was not sampled, since some exporters scale
+/// one counter and not the other. IPv6 has jumbograms.
+#[inline]
+pub(crate) fn implausible(record: &FlowRecord, (least, most): (u64, u64)) -> bool {
+    const COUNTERS: Presence = Presence::BYTES.with(Presence::PACKETS);
+    const V4: Presence = Presence::SRC_V4.with(Presence::DST_V4);
+    let (bytes, packets) = (record.bytes, record.packets);
+    (packets.checked_mul(least).is_none_or(|low| bytes < low) || bytes > packets.saturating_mul(most))
+        && record.has(COUNTERS)
+        && record.presence.has_any(V4)
+        && record.rate() == 1
+}
+
+/// True if a data template tells of the exporter itself and of no traffic (D-1).
+pub(super) fn is_statistics(template: &Template) -> bool {
+    let mut elements = template.fields.iter().map(|f| f.element);
+    elements.clone().any(is_of_the_exporter) && !elements.any(is_of_traffic)
+}
+
+/// Counts of the exporting and metering processes.
+const fn is_of_the_exporter(element: ElementId) -> bool {
+    element.pen == 0 && matches!(element.id, 40..=42 | 163..=168 | 407 | 426 | 427 | 433)
+}
+
+/// Addresses and MACs of either side, sections of packets, and lists, which may hold any of it.
+fn is_of_traffic(element: ElementId) -> bool {
+    match element {
+        ElementId { pen: 0, id: 104 | 225 | 226 | 281 | 282 | 291..=293 | 313..=317 } => true,
+        // SonicWall's own addresses; VMware's of tunnels.
+        ElementId { pen: 8_741, id: 5 | 6 } | ElementId { pen: 6_876, id: 880..=887 } => true,
+        _ => roles(element).into_iter().flatten().any(|role| {
+            use Slot::{DstMac, DstV4, DstV6, SrcMac, SrcV4, SrcV6};
+            matches!(role.slot, SrcV4 | SrcV6 | DstV4 | DstV6 | SrcMac | DstMac)
+        }),
+    }
+}

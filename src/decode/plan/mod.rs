@@ -100,7 +100,11 @@ impl DecodePlan {
             TemplateKind::Options { scopes } => PlanKind::Options(OptionsPlan::compile(&template, scopes, version)),
         };
         // Specifiers 12 octets, steps up to 16 a field, keeps 16, map entry and box headers 256.
-        let octets = 256 + template.fields.len() as u64 * 44;
+        let clocks = match &kind {
+            PlanKind::Data(data) => size_of_val::<[Clock]>(&data.clocks),
+            PlanKind::Options(_) => 0,
+        };
+        let octets = 256 + template.fields.len() as u64 * 44 + clocks as u64;
         let record_octets_min = template.record_octets_min().max(1);
         Self { template, kind, record_octets_min, refreshed_ns: AtomicU64::new(now_ns), octets }
     }

@@ -313,9 +313,7 @@ pub struct Domain {
     pub(super) replay_due: AtomicBool,
     /// Ports have offered templates: the plans are theirs.
     pub(super) is_shared: AtomicBool,
-    /// A firewall event 5 (flow update) was seen: counters of deletes repeat what updates told (B-4). Set by the
-    /// worker that reads one, never cleared while the domain lives; it orders nothing else, so relaxed is enough: a
-    /// delete that another worker reads at the same moment counts as before or after the first update.
+    /// A firewall event 5 (flow update) was seen: counters of deletes repeat what updates told (B-4).
     pub(super) firewall_updates: AtomicBool,
     sequence: Mutex<Sequences>,
     view: ArcSwap<OptionsView>,

@@ -60,8 +60,10 @@ impl MessageClock {
         if self.export_ms.abs_diff(receive_ms) > HEADER_APART_MS_MAX {
             (self.export_ms, self.is_receive) = (receive_ms, true);
         }
-        self.earliest_ms = receive_ms.saturating_sub(STAMP_AGE_MS_MAX);
-        self.span_ms = receive_ms.saturating_add(STAMP_LEAD_MS_MAX) - self.earliest_ms;
+        // A header that is some hours off, as of a router set to local time, takes its stamps with it: they are told
+        // by it, or by the same clock. Nothing would be won by putting the header's own time in their place.
+        self.earliest_ms = receive_ms.min(self.export_ms).saturating_sub(STAMP_AGE_MS_MAX);
+        self.span_ms = receive_ms.max(self.export_ms).saturating_add(STAMP_LEAD_MS_MAX) - self.earliest_ms;
         self
     }
 
@@ -217,5 +219,12 @@ mod tests {
             assert_eq!(clock.believes(stamp), believed, "{stamp}");
         }
         assert!(MessageClock::new(EXPORT_MS, None, 0).believes(u64::MAX) && clock.believes(EXPORT_MS));
+        // Two hours fast: so are its stamps. The receive time's window holds as well.
+        let fast = MessageClock::new(EXPORT_MS + 7_200_000, None, 0).held_against(EXPORT_MS * 1_000_000);
+        assert!(fast.believes(EXPORT_MS + 7_200_000) && fast.believes(EXPORT_MS) && !fast.is_receive);
+        assert!(!fast.believes(EXPORT_MS + 7_200_000 + STAMP_LEAD_MS_MAX + 1));
+        // A header that is not believed widens nothing.
+        let frozen = MessageClock::new(EXPORT_MS * 2, None, 0).held_against(EXPORT_MS * 1_000_000);
+        assert!(!frozen.believes(EXPORT_MS + STAMP_LEAD_MS_MAX + 1));
     }
 }

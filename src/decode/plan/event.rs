@@ -4,6 +4,10 @@
 //! with counters of both ends (231, 232, 298, 299; 85 of old firewalls) is asked record by record: updates (5) carry
 //! traffic; deletes (2) carry the same octets once more, so they count only while the domain has sent no update;
 //! creations (1), refusals (3) and alerts (4) carry none. What is an event has no counters.
+//!
+//! That a domain sends updates is a flag in it, set by the worker that reads the first one and never cleared while the
+//! domain lives. It orders nothing else, so relaxed is enough: a delete that another worker reads at that moment counts
+//! as before or after the first update.
 
 use std::sync::atomic::Ordering;
 

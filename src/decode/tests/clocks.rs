@@ -2,6 +2,7 @@
 
 use super::semantics::{Shape, row_of, rows_of};
 use super::*;
+use proptest::prelude::*;
 
 const EXPORT_MS: u64 = EXPORT_S as u64 * 1_000;
 const RECEIVE_MS: u64 = RECEIVE_NS / 1_000_000;
@@ -180,4 +181,49 @@ fn n9_30_fixed_records_and_captures() {
     let domain = capture.domain(Version::V5, 0);
     capture.decode(&domain, &octets);
     assert_eq!(capture.last().start_ms, EXPORT_MS + 500 - 21 * DAY_MS);
+}
+
+#[test]
+fn t_1_a_header_some_hours_fast_keeps_the_length_of_its_flows() {
+    let mut octets = v5(1, 1, 0);
+    octets[8..12].copy_from_slice(&(EXPORT_S + 7_200).to_be_bytes());
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V5, 0);
+    bench.decode(&domain, &octets);
+    let row = bench.last();
+    assert_eq!((row.end_ms - row.start_ms, row.has(Presence::BAD_TIMES)), (1_000, false));
+    assert_eq!(row.end_ms, EXPORT_MS + 7_200_000 + 500 - 1_000);
+}
+
+proptest! {
+    /// Whatever an exporter sends as times: a row ends after it began, and both are about now.
+    #[test]
+    fn t_1_a_16_no_row_is_far_from_its_receive_time(
+        header_s in prop_oneof![any::<u32>(), Just(EXPORT_S), EXPORT_S - 100_000..EXPORT_S + 100_000],
+        fields in prop::collection::vec(
+            (prop::sample::select(vec![21_u16, 22, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 161, 162, 322, 323, 324, 325]),
+             prop_oneof![any::<u64>(), EXPORT_MS - 100_000..EXPORT_MS + 100_000, Just(0)]),
+            0..8,
+        ),
+    ) {
+        let shape = fields.into_iter().fold(Shape::new(), |shape, (id, value)| match id {
+            21 | 22 | 150 | 151 | 158 | 159 | 161 | 162 | 322 => shape.u32(id, u32::try_from(value / 1_000 & 0xFFFF_FFFF).unwrap()),
+            _ => shape.u64(id, value),
+        });
+        for version in [Version::Ipfix, Version::V9] {
+            let mut bench = Bench::new();
+            let domain = bench.domain(version, 1);
+            let [template, record] = shape.sets(256);
+            let mut message = match version {
+                Version::V9 => v9(1, 0, &[[&[0, 0], &template[2..]].concat(), record]),
+                _ => ipfix(1, 0, &[template, record]),
+            };
+            let at = if version == Version::V9 { 8 } else { 4 };
+            message[at..at + 4].copy_from_slice(&header_s.to_be_bytes());
+            bench.decode(&domain, &message);
+            let row = bench.last();
+            prop_assert!(row.start_ms <= row.end_ms);
+            prop_assert!(row.start_ms >= RECEIVE_MS - 8 * DAY_MS && row.end_ms <= RECEIVE_MS + DAY_MS + 3_600_000);
+        }
+    }
 }

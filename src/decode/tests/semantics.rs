@@ -72,7 +72,7 @@ pub(super) fn row_of(shape: &Shape) -> FlowRecord {
 fn b_1_totals_count_only_without_deltas_and_are_flagged() {
     let both = row_of(&Shape::new().u32(85, 900).u32(86, 9).u32(1, 100).u32(2, 1));
     assert_eq!((both.bytes, both.packets, both.has(Presence::COUNTER_TOTAL)), (100, 1, false));
-    for (bytes, packets) in [(85, 86), (171, 172), (353, 2), (1, 86)] {
+    for (bytes, packets) in [(85, 86), (85, 2), (171, 172), (171, 2), (353, 2), (1, 86), (1, 172)] {
         let row = row_of(&Shape::new().u32(bytes, 900).u32(packets, 9));
         assert_eq!((row.bytes, row.packets, row.has(Presence::COUNTER_TOTAL)), (900, 9, true), "{bytes}/{packets}");
     }

@@ -57,6 +57,8 @@ pub struct DomainSummary {
     pub records: u64,
     /// Options data records.
     pub options_records: u64,
+    /// Data records that are statistics of the exporter, no flows.
+    pub non_flow_records: u64,
     /// Data sets decoded, options data sets, and sets of templates.
     pub sets: [u64; 3],
     /// Sets dropped, in the order of `SetDropKind::ALL`.
@@ -201,6 +203,7 @@ impl ExporterSummary {
         to.datagrams += 1;
         to.records += u64::from(outcome.records);
         to.options_records += u64::from(outcome.options_records);
+        to.non_flow_records += u64::from(outcome.non_flow_records);
         let sets = [outcome.sets_decoded, outcome.sets_options, outcome.sets_templates];
         for (sum, sets) in to.sets.iter_mut().zip(sets) {
             *sum += u64::from(sets);
@@ -287,6 +290,9 @@ impl DomainSummary {
         write!(f, "sets: {data} data, {options} options, {templates} templates")?;
         if self.parked > 0 {
             write!(f, ", {} without template", self.parked)?;
+        }
+        if self.non_flow_records > 0 {
+            write!(f, "; {} data records are statistics, no flows", self.non_flow_records)?;
         }
         let dropped = reasons(&self.dropped, SetDropKind::ALL.map(SetDropKind::label));
         if !dropped.is_empty() {

@@ -96,10 +96,9 @@ impl Rich {
         if let Some(card) = &self.card {
             card.apply(view, &mut batch.records[index], context, ran);
         }
-        if self.firewall.as_ref().is_some_and(|firewall| !firewall.apply(view, &mut batch.records[index], context)) {
-            return;
-        }
-        let reverse = self.reverse.as_ref();
+        let firewall = self.firewall.as_ref();
+        let carries = firewall.is_none_or(|firewall| firewall.apply(view, &mut batch.records[index], context));
+        let reverse = self.reverse.as_ref().filter(|_| carries);
         if let Some(mut row) = reverse.and_then(|reverse| reverse.row(view, &batch.records[index], context)) {
             if let Some(card) = &self.card {
                 // Not counted before it is pushed.

@@ -58,7 +58,12 @@ fn twenty_fields(records: usize) -> (Vec<u8>, Vec<u8>) {
     }
     let octets: u16 = FIELDS.iter().map(|f| f.1).sum();
     assert_eq!(octets, 64);
-    let data = (0..records * 64).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    let mut data: Vec<u8> = (0..records * 64).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    for record in data.chunks_exact_mut(64) {
+        // 22 and 21, seconds before the header's uptime: other times would send each record to look for better ones.
+        record[28..32].copy_from_slice(&3_590_000_u32.to_be_bytes());
+        record[32..36].copy_from_slice(&3_595_000_u32.to_be_bytes());
+    }
     (header(set(0, template)), header(set(256, data)))
 }
 

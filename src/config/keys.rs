@@ -151,6 +151,8 @@ pub const KEYS: &[Key] = &[
         "switch_id is the exporter's address, unless an [[exporter]] rule gives another"),
     key("switch_id", "fixed", Text, Preset::Text("clarion-collector"),
         "switch_id of all exporters while from_ip is false, unless an [[exporter]] rule gives another"),
+    key("decode", "check_times", Flag, Preset::Text("true"),
+        "Times before 7 days ago or after an hour from now give way to the record's next clock, then to the header's, then to the receive time; false takes them as they came, for replayed captures"),
     key("decode", "park", Flag, Preset::Text("true"),
         "Keep data sets whose template has not come yet and decode them when it comes"),
     key("decode", "park_age", Duration(limits::PARKED_AGE_S, SECOND), OfRange,

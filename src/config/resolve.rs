@@ -92,7 +92,7 @@ pub(super) fn settings(
             exclusive,
             rules,
             decode: DecodeSettings {
-                selection: Selection::CORE,
+                selection: if values.flag("decode.check_times") { Selection::CORE } else { Selection::CAPTURE },
                 sampling_default: None,
                 sampling_override: None,
                 park_age_ns: if values.flag("decode.park") {

@@ -121,8 +121,10 @@ fn t_1_in_records_of_variable_length_and_among_good_ones() {
 #[test]
 fn t_1_a_capture_and_the_wire_keep_what_came() {
     for selection in [Selection::CAPTURE, Selection::WIRE] {
-        let row =
-            rows_of(&Shape::new().u64(152, 77_000).u64(153, 78_000), DecodeSettings { selection, ..settings() })[0];
+        let row = rows_of(
+            &Shape::new().u64(152, 77_000).u64(153, 78_000),
+            DecodeSettings { selection, ..DecodeSettings::default() },
+        )[0];
         assert_eq!((row.start_ms, row.end_ms, row.has(Presence::BAD_TIMES)), (77_000, 78_000, false));
     }
 }
@@ -177,7 +179,7 @@ fn n9_30_fixed_records_and_captures() {
     octets[24 + 28..24 + 32].copy_from_slice(&u32::try_from(30 * DAY_MS).unwrap().to_be_bytes());
     bench.decode(&domain, &octets);
     assert_eq!((bench.last().start_ms, bench.last().end_ms), (EXPORT_MS + 500, EXPORT_MS + 500));
-    let mut capture = Bench::with(DecodeSettings { selection: Selection::CAPTURE, ..settings() });
+    let mut capture = Bench::with(DecodeSettings { selection: Selection::CAPTURE, ..DecodeSettings::default() });
     let domain = capture.domain(Version::V5, 0);
     capture.decode(&domain, &octets);
     assert_eq!(capture.last().start_ms, EXPORT_MS + 500 - 21 * DAY_MS);

@@ -152,7 +152,7 @@ fn b_4_a_flow_with_an_event_beside_it_stays_a_flow() {
 
 #[test]
 fn b_4_the_wire_view_does_not_judge() {
-    let mut bench = Bench::with(DecodeSettings { selection: Selection::WIRE, ..settings() });
+    let mut bench = Bench::with(DecodeSettings { selection: Selection::WIRE, ..DecodeSettings::default() });
     let domain = bench.domain(Version::Ipfix, 1);
     let events = [(CREATE, None), (UPDATE, Some([100, 1_000, 1, 10])), (DELETE, Some([300, 3_000, 3, 30]))];
     play(&mut bench, &domain, &events);

@@ -63,7 +63,7 @@ pub(super) fn rows_of(shape: &Shape, settings: DecodeSettings) -> Vec<FlowRecord
 }
 
 pub(super) fn row_of(shape: &Shape) -> FlowRecord {
-    let rows = rows_of(shape, settings());
+    let rows = rows_of(shape, DecodeSettings::default());
     assert_eq!(rows.len(), 1);
     rows[0]
 }
@@ -106,13 +106,13 @@ fn b_3_post_counters_stand_alone_only_without_others() {
 #[test]
 fn b_3_initiator_and_responder_are_two_rows() {
     let shape = Shape::new().u64(231, 1_000).u64(232, 5_000).u64(298, 10).u64(299, 40);
-    let rows = rows_of(&shape, settings());
+    let rows = rows_of(&shape, DecodeSettings::default());
     let [forward, reverse] = rows[..] else { panic!("two rows") };
     assert_eq!((forward.bytes, forward.packets, reverse.bytes, reverse.packets), (1_000, 10, 5_000, 40));
     assert_eq!((forward.src_ip(), reverse.bytes_kind), (reverse.dst_ip(), BytesKind::Layer4));
     assert!(reverse.has(Presence::REVERSE));
     // Counters of the flow itself are there: who began it is beside the point.
-    let rows = rows_of(&shape.u64(1, 6_000).u64(2, 50), settings());
+    let rows = rows_of(&shape.u64(1, 6_000).u64(2, 50), DecodeSettings::default());
     assert_eq!((rows.len(), rows[0].bytes), (1, 6_000));
 }
 
@@ -153,7 +153,10 @@ fn b_5_other_kinds_sampling_and_ipv6() {
     );
     let v6 = Shape(Vec::new()).octets(27, &[1; 16]).octets(28, &[2; 16]).u32(1, 90_000).u32(2, 1);
     assert!(!flagged(&v6), "a jumbogram");
-    let wire = rows_of(&Shape::new().u32(1, 1).u32(2, 1), DecodeSettings { selection: Selection::WIRE, ..settings() });
+    let wire = rows_of(
+        &Shape::new().u32(1, 1).u32(2, 1),
+        DecodeSettings { selection: Selection::WIRE, ..DecodeSettings::default() },
+    );
     assert!(!wire[0].has(Presence::IMPLAUSIBLE), "the wire view does not judge");
 }
 
@@ -182,7 +185,7 @@ fn d_1_statistics_sent_as_data_are_no_rows() {
     // With a MAC it is traffic.
     let row = row_of(&Shape(Vec::new()).u64(42, 7).octets(56, &[1; 6]));
     assert!(row.has(Presence::SRC_MAC));
-    let wire = DecodeSettings { selection: Selection::WIRE, ..settings() };
+    let wire = DecodeSettings { selection: Selection::WIRE, ..DecodeSettings::default() };
     assert_eq!(rows_of(&statistics, wire).len(), 1, "the wire view keeps them");
 }
 
@@ -214,7 +217,7 @@ fn ix_42_nat_events_without_counters_are_events() {
     }
     // With counters it is a flow that was translated.
     assert!(!row_of(&Shape::new().u8(230, 2).u64(1, 600).u64(2, 5)).has(Presence::EVENT));
-    let wire = rows_of(&session, DecodeSettings { selection: Selection::WIRE, ..settings() });
+    let wire = rows_of(&session, DecodeSettings { selection: Selection::WIRE, ..DecodeSettings::default() });
     assert!(!wire[0].has(Presence::EVENT), "the wire view does not judge");
 }
 
@@ -241,7 +244,7 @@ fn ix_50_deprecated_numbers_and_their_successors_read_alike() {
     // What has no field is kept by the number that came, old or new: sampler mode, extension headers, TCP options,
     // packet sections, sampler name.
     for id in [49, 304, 64, 515, 209, 520, 102, 103, 104, 409, 312, 315, 84, 335] {
-        let mut bench = Bench::with(DecodeSettings { selection: Selection::WIRE, ..settings() });
+        let mut bench = Bench::with(DecodeSettings { selection: Selection::WIRE, ..DecodeSettings::default() });
         let domain = bench.domain(Version::Ipfix, 1);
         bench.decode(&domain, &ipfix(1, 0, &Shape::new().u32(id, 7).sets(256)));
         let kept = bench.batch.elements_of(0).any(|(value, octets)| value.element.id == id && octets == [0, 0, 0, 7]);

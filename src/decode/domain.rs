@@ -14,10 +14,11 @@ use super::learn::Learned;
 use super::options::OptionsFact;
 use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
+use super::selection::DecodeSettings;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
 use super::template::TemplateKind;
-use crate::flow::{ElementId, Exporter, FieldSet, SamplingSource, Version};
-use crate::limits::{LEARNED_OCTETS, OPTIONS_ENTRIES_PER_TABLE_MAX, PARKED_AGE_S, PARKED_OCTETS};
+use crate::flow::{Exporter, SamplingSource, Version};
+use crate::limits::{LEARNED_OCTETS, OPTIONS_ENTRIES_PER_TABLE_MAX, PARKED_OCTETS};
 
 /// Which datagrams share templates (protocol.md DEC-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,87 +38,6 @@ pub enum Session {
     Port(u16),
     /// This TCP connection (later).
     Connection(u64),
-}
-
-/// What the output wants beyond the fields of `FlowRecord`; a template is compiled with it, so that what nobody wants
-/// costs nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
-    /// Normalised fields for the batch's arena.
-    pub fields: FieldSet,
-    /// Elements to keep as on the wire.
-    pub elements: Elements,
-    /// A record that tells both directions becomes two rows (RFC 5103); false keeps one row a record, as on the wire,
-    /// and judges none: no events, no statistics, no implausible counters.
-    pub reverse_rows: bool,
-    /// Stamps and header clocks are held against the receive time (T-1, N9-30); false where that says nothing, as of
-    /// an old capture.
-    pub receive_window: bool,
-}
-
-impl Selection {
-    /// Nothing more.
-    pub const CORE: Self =
-        Self { fields: FieldSet::NONE, elements: Elements::None, reverse_rows: true, receive_window: true };
-    /// Every element, one row a record: what came over the wire.
-    pub const WIRE: Self =
-        Self { fields: FieldSet::NONE, elements: Elements::All, reverse_rows: false, receive_window: false };
-    /// The rows of [`Selection::CORE`] out of a capture of any age.
-    pub const CAPTURE: Self = Self { receive_window: false, ..Self::CORE };
-
-    /// Records are judged: events, statistics and implausible counters are told apart.
-    pub(super) const fn judges(&self) -> bool {
-        self.reverse_rows
-    }
-}
-
-/// Which elements are kept as on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Elements {
-    /// None.
-    #[default]
-    None,
-    /// These.
-    These(Arc<[ElementId]>),
-    /// Every one.
-    All,
-}
-
-impl Elements {
-    /// True if `element` is wanted.
-    #[must_use]
-    pub fn has(&self, element: ElementId) -> bool {
-        match self {
-            Self::None => false,
-            Self::These(these) => these.contains(&element),
-            Self::All => true,
-        }
-    }
-}
-
-/// What the operator decided for an exporter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecodeSettings {
-    /// Which elements are kept.
-    pub selection: Selection,
-    /// Rate if nothing else tells one.
-    pub sampling_default: Option<u32>,
-    /// Rate that beats everything.
-    pub sampling_override: Option<u32>,
-    /// Age at which a parked set is dropped, nanoseconds; 0 switches parking off.
-    pub park_age_ns: u64,
-}
-
-impl Default for DecodeSettings {
-    /// Those of an exporter that the operator said nothing about.
-    fn default() -> Self {
-        Self {
-            selection: Selection::CORE,
-            sampling_default: None,
-            sampling_override: None,
-            park_age_ns: PARKED_AGE_S.default * 1_000_000_000,
-        }
-    }
 }
 
 /// Bounds that all domains share.
@@ -508,7 +428,7 @@ impl Domain {
             length: f[1],
         });
         let template = super::template::Template { id, kind: TemplateKind::Data, fields: fields.collect() };
-        let mut plan = DecodePlan::compile(template, self.key.version, &Selection::CORE, 0);
+        let mut plan = DecodePlan::compile(template, self.key.version, &crate::decode::Selection::CORE, 0);
         if let crate::decode::plan::PlanKind::Data(data) = &mut plan.kind {
             data.record_octets = 0;
         }

@@ -12,6 +12,7 @@ mod message;
 mod options;
 mod plan;
 mod sampling;
+mod selection;
 mod sequence;
 mod set;
 mod template;
@@ -19,11 +20,9 @@ mod time;
 mod v5;
 mod value;
 
-pub use domain::{
-    DecodeSettings, Domain, DomainKey, DomainStatus, Elements, ExporterState, LearnedBudget, ParkedCounts, Selection,
-    Session, SessionPolicy,
-};
+pub use domain::{Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
+pub use selection::{DecodeSettings, Elements, Selection};
 pub use sequence::{SequenceDelta, SequenceNote};
 
 use std::net::SocketAddr;

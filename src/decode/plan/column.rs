@@ -252,7 +252,7 @@ mod tests {
 
     use super::super::compile;
     use super::super::run::{RowBudget, RunContext};
-    use crate::decode::domain::Selection;
+    use crate::decode::selection::Selection;
     use crate::decode::template::{FieldSpecifier, Template, TemplateKind};
     use crate::decode::time::MessageClock;
     use crate::flow::{ElementId, FlowBatch, SamplingSource, Version};

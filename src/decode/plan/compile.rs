@@ -6,7 +6,7 @@ use super::event::is_event;
 use super::judge::{is_statistics, octets_per_packet};
 use super::rich::Rich;
 use super::step::{Keep, Role, Slot, Step, TimeKind, Width, roles, width};
-use crate::decode::domain::Selection;
+use crate::decode::selection::Selection;
 use crate::decode::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence, TimeSource, Version};
 

@@ -24,8 +24,8 @@ use std::sync::atomic::AtomicU64;
 use self::clock::Clock;
 use self::rich::Rich;
 use self::step::{Keep, Step, TimeKind};
-use super::domain::Selection;
 use super::options::OptionsPlan;
+use super::selection::Selection;
 use super::template::{Template, TemplateKind};
 use crate::flow::{FlowRecord, TimeSource, Version};
 

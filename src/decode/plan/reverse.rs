@@ -10,7 +10,7 @@ use super::compile;
 use super::rich::RecordView;
 use super::run::RunContext;
 use super::step::{Slot, roles};
-use crate::decode::domain::Selection;
+use crate::decode::selection::Selection;
 use crate::decode::template::{FieldSpecifier, Template};
 use crate::flow::{ElementId, FlowRecord, Presence};
 

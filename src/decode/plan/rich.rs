@@ -8,7 +8,7 @@ use super::card::LineCard;
 use super::event::Firewall;
 use super::reverse::Reverse;
 use super::run::{Ran, RowBudget, RunContext};
-use crate::decode::domain::Selection;
+use crate::decode::selection::Selection;
 use crate::decode::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{ElementId, FlowBatch, FlowRecord, SamplingSource, Version};
 

@@ -88,6 +88,16 @@ pub const LEARNED_OCTETS: Range = range(256 * MIB, MIB, 16 * GIB);
 pub const TEMPLATE_OCTETS_PER_EXPORTER_MAX: usize = MIB as usize;
 /// Rows out of one message: 65 k one-octet records would be an amplifier.
 pub const ROWS_PER_MESSAGE_MAX: usize = 4_096;
+/// Lists inside lists (RFC 6313) that are looked into; exporters nest two or three.
+pub const LIST_DEPTH_MAX: usize = 4;
+/// Values and records inside lists that one message is read for: two a row.
+pub const LIST_ELEMENTS_PER_MESSAGE_MAX: usize = 2 * ROWS_PER_MESSAGE_MAX;
+/// VLAN tags of a sampled packet that are read; two are usual.
+pub const SECTION_TAGS_MAX: usize = 8;
+/// MPLS labels of a sampled packet that are read.
+pub const SECTION_LABELS_MAX: usize = 8;
+/// IPv6 extension headers of a sampled packet that are read.
+pub const SECTION_EXTENSIONS_MAX: usize = 8;
 /// Entries of one options table of one exporter.
 pub const OPTIONS_ENTRIES_PER_TABLE_MAX: usize = 16_384;
 /// Largest sampling rate believed (protocol.md A-9).

@@ -5,6 +5,8 @@
 mod capture_seeds;
 #[path = "../fuzz/src/captures.rs"]
 mod captures;
+#[path = "fuzz_corpus/deep.rs"]
+mod deep;
 #[path = "common/frames.rs"]
 mod frames;
 #[path = "../fuzz/src/invariants.rs"]
@@ -49,6 +51,8 @@ fn seeds_are_what_their_source_says() {
     compare("datagram", seeds::datagrams());
     compare("conversation", seeds::conversations());
     compare("capture", capture_seeds::captures().into_iter().map(|(name, octets, _)| (name, octets)).collect());
+    compare("section", deep::sections());
+    compare("list", deep::lists_seeds());
 }
 
 #[test]
@@ -83,6 +87,20 @@ fn capture_seeds_reach_the_datagrams() {
         assert_eq!(captures::check_capture(&octets), datagrams, "{name}");
         for end in 0..octets.len() {
             captures::check_capture(&octets[..end]);
+        }
+    }
+}
+
+#[test]
+fn every_section_and_list_of_the_corpus_keeps_the_promises() {
+    for (target, check) in
+        [("section", invariants::check_section as fn(&[u8]) -> usize), ("list", invariants::check_list)]
+    {
+        for (name, octets) in inputs(target) {
+            eprintln!("{name}");
+            (0..=octets.len()).for_each(|end| {
+                check(&octets[..end]);
+            });
         }
     }
 }
@@ -127,11 +145,18 @@ fn seeds_reach_the_flows() {
         let input = fs::read(corpus("conversation").join(name)).unwrap();
         assert!(invariants::check_conversation(&input) >= flows, "{name}: fewer than {flows} flows");
     }
+    for (name, flows) in [("aggregate", 3), ("multi_biflow", 2), ("itself", 5), ("nested_basic", 1)] {
+        let input = fs::read(corpus("list").join(name)).unwrap();
+        assert!(invariants::check_list(&input) >= flows, "{name}: fewer than {flows} flows");
+    }
 }
 
 #[test]
 fn the_corpus_stays_small() {
-    let octets: usize =
-        ["datagram", "conversation", "capture"].iter().flat_map(|t| inputs(t)).map(|(_, o)| o.len()).sum();
+    let octets: usize = ["datagram", "conversation", "capture", "section", "list"]
+        .iter()
+        .flat_map(|t| inputs(t))
+        .map(|(_, o)| o.len())
+        .sum();
     assert!(octets <= CORPUS_OCTETS_MAX, "{octets} octets in fuzz/corpus, at most {CORPUS_OCTETS_MAX}");
 }

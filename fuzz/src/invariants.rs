@@ -3,7 +3,8 @@
 //! Promised for each datagram: no panic; a rejected one leaves nothing behind; the sets balance; flows stay
 //! within the row limit and within the octets they came from; every flow is whole. For each sequence: decoding it
 //! again gives the same flows, keeping every element gives the same flows as keeping none, and a domain that
-//! retires gives back all that was parked.
+//! retires gives back all that was parked. What comes over the wire is one row a record at least; looking into packets
+//! and lists never loses one.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,7 +15,7 @@ use clarion_collector::decode::{
     Datagram, DecodeSettings, Domain, DomainKey, Elements, ExporterState, Header, Outcome, Selection, Session,
     carries_templates, decode, identify,
 };
-use clarion_collector::flow::{Exporter, FlowBatch, FlowRecord, Presence};
+use clarion_collector::flow::{Exporter, FieldSet, FlowBatch, FlowRecord, Presence};
 use clarion_collector::limits;
 
 /// Receive time of the first datagram, Unix nanoseconds: 2025-01-01.
@@ -64,9 +65,81 @@ fn steps(mut input: &[u8]) -> Vec<Step<'_>> {
 fn check(steps: &[Step<'_>]) -> usize {
     let rows = run(steps, Selection::CORE);
     assert_eq!(rows, run(steps, Selection::CORE), "decoding the same datagrams again gave other flows");
-    let every_element = Selection { elements: Elements::All, ..Selection::CORE };
-    assert_eq!(rows, run(steps, every_element), "keeping every element changed the flows");
+    let everything = Selection { fields: FieldSet::ALL, elements: Elements::All, ..Selection::CORE };
+    assert_eq!(rows, run(steps, everything), "keeping every element changed the flows");
+    run(steps, Selection::WIRE);
     rows.len()
+}
+
+/// Export time of the datagrams that are made here.
+const EXPORT_S: u32 = 1_735_689_600;
+
+/// An IPFIX message of `sets`, each with its id; None if they do not fit one.
+fn message(sets: &[(u16, Vec<u8>)]) -> Option<Vec<u8>> {
+    let mut octets = vec![0, 10, 0, 0];
+    for word in [EXPORT_S, 0, 1] {
+        octets.extend(word.to_be_bytes());
+    }
+    for (id, body) in sets {
+        octets.extend(id.to_be_bytes());
+        octets.extend(u16::try_from(body.len() + 4).ok()?.to_be_bytes());
+        octets.extend(body);
+    }
+    let length = u16::try_from(octets.len()).ok()?;
+    octets[2..4].copy_from_slice(&length.to_be_bytes());
+    Some(octets)
+}
+
+fn words(words: &[u16]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+fn prefixed(octets: &[u8]) -> Vec<u8> {
+    [&[255][..], &u16::try_from(octets.len()).unwrap_or(u16::MAX).to_be_bytes(), octets].concat()
+}
+
+/// The octets of a sampled packet; the first octet chooses the element. Answers with the number of flows.
+pub fn check_section(input: &[u8]) -> usize {
+    const ELEMENTS: [u16; 6] = [315, 313, 316, 317, 104, 314];
+    let Some((choice, octets)) = input.split_first() else { return 0 };
+    let element = ELEMENTS[usize::from(*choice) % ELEMENTS.len()];
+    // Protocol (of 314 alone), size of the frame, the octets.
+    let (protocol, number) = if element == 314 { (4, choice / 6) } else { (48, 0) };
+    let template = words(&[256, 3, protocol, 1, 312, 2, element, 0xFFFF]);
+    let record = [&[number, 5, 220][..], &prefixed(octets)].concat();
+    let Some(octets) = message(&[(2, template), (256, record)]) else { return 0 };
+    let rows = check_datagram(&octets);
+    assert_eq!(rows, 1, "a sampled packet is one row");
+    rows
+}
+
+/// Records of a set that hold a list of each kind; the templates of what stands in them are known: plain ones, flows,
+/// reverse elements, variable lengths, and the lists again. Answers with the number of flows.
+pub fn check_list(input: &[u8]) -> usize {
+    const LISTS: [u16; 8] = [256, 3, 291, 0xFFFF, 292, 0xFFFF, 293, 0xFFFF];
+    let reverse =
+        [words(&[302, 2, 0x8000 | 1, 4]), vec![0, 0, 0x72, 0x79], words(&[0x8000 | 152, 8]), vec![0, 0, 0x72, 0x79]];
+    let cert = [
+        words(&[303, 2, 0x8000 | 14, 1]),
+        vec![0, 0, 0x1A, 0xD7],
+        words(&[0x8000 | 0x400F, 1]),
+        vec![0, 0, 0x1A, 0xD7],
+    ];
+    let templates = [
+        words(&LISTS),
+        words(&[257, 6, 8, 4, 12, 4, 1, 4, 291, 0xFFFF, 292, 0xFFFF, 293, 0xFFFF]),
+        words(&[300, 3, 8, 4, 12, 4, 1, 1]),
+        words(&[301, 2, 56, 6, 80, 6]),
+        reverse.concat(),
+        cert.concat(),
+        words(&[304, 3, 8, 4, 82, 0xFFFF, 12, 4]),
+        words(&[305, 1, 313, 0xFFFF]),
+        words(&[306, 1, 4, 1]),
+    ];
+    let Some((choice, records)) = input.split_first() else { return 0 };
+    let id = 256 + u16::from(choice % 2);
+    let Some(octets) = message(&[(2, templates.concat()), (id, records.to_vec())]) else { return 0 };
+    check_datagram(&octets)
 }
 
 /// What one exporter taught the collector.
@@ -164,6 +237,8 @@ impl Learned {
                 + u64::from(dropped),
             "sets do not balance: {outcome:?}"
         );
+        let values = 2 * (limits::LIST_ELEMENTS_PER_MESSAGE_MAX + limits::ROWS_PER_MESSAGE_MAX);
+        assert!(batch.elements.len() <= values * limits::FIELDS_PER_TEMPLATE_MAX, "more elements than the limits");
         // Each row takes an octet at least, of this datagram or of a set that waited for its template.
         assert!(u64::from(outcome.records) <= octets + outcome.octets_unparked, "more flows than octets");
         let messages = 1 + u64::from(outcome.sets_unparked);
@@ -224,6 +299,8 @@ fn check_rows(header: &Header, batch: &FlowBatch) {
             assert!(!record.has(both), "an address of two families: {record:?}");
         }
     }
+    assert!(batch.fields.is_sorted_by_key(|f| f.record), "fields are not in the order of their flows");
+    assert!(batch.fields.iter().all(|f| (f.record as usize) < batch.len()), "a field without flow");
     assert!(batch.elements.is_sorted_by_key(|e| e.record), "elements are not in the order of their flows");
     for element in &batch.elements {
         assert!((element.record as usize) < batch.len(), "an element without flow");

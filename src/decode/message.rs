@@ -31,7 +31,7 @@ pub(super) fn carries_templates(version: Version, octets: &[u8]) -> bool {
 
 /// Rows that one message may become.
 fn row_budget() -> RowBudget {
-    RowBudget(u32::try_from(ROWS_PER_MESSAGE_MAX).unwrap_or(u32::MAX))
+    RowBudget::of_rows(u32::try_from(ROWS_PER_MESSAGE_MAX).unwrap_or(u32::MAX))
 }
 
 struct Walk<'a> {
@@ -226,6 +226,7 @@ impl Walk<'_> {
                 self.outcome.records += ran.rows;
                 self.outcome.sampling_unknown += ran.sampling_unknown;
                 self.outcome.non_flow_records += ran.non_flow;
+                self.outcome.lists_unread += ran.lists_unread;
                 if ran.cut {
                     self.outcome.drop_set(SetDropKind::TooManyRows);
                     return None;

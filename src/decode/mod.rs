@@ -8,10 +8,12 @@
 mod domain;
 mod error;
 mod learn;
+mod list;
 mod message;
 mod options;
 mod plan;
 mod sampling;
+mod section;
 mod selection;
 mod sequence;
 mod set;
@@ -89,6 +91,9 @@ pub struct Outcome {
     pub records: u32,
     /// Of these, records whose sampling rate nothing told.
     pub sampling_unknown: u32,
+    /// Lists, or records of them, that were not looked into: no template, no sense, or more than the limits allow. Their
+    /// octets are kept where all elements are, and so is the row.
+    pub lists_unread: u32,
     /// Options data records read.
     pub options_records: u32,
     /// Data records that are statistics of the exporter, no flows (D-1).

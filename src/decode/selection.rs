@@ -15,9 +15,10 @@ pub struct Selection {
     pub fields: FieldSet,
     /// Elements to keep as on the wire.
     pub elements: Elements,
-    /// A record that tells both directions becomes two rows (RFC 5103); false keeps one row a record, as on the wire,
-    /// and judges none: no events, no statistics, no implausible counters.
-    pub reverse_rows: bool,
+    /// A record may become more than its plain elements say: two rows where it tells both directions (RFC 5103), what the
+    /// headers of a sampled packet and the records of its lists tell (RFC 6313). It is judged: events, statistics,
+    /// implausible counters. False keeps one row a record, as on the wire.
+    pub interpret: bool,
     /// Stamps and header clocks are held against the receive time (T-1, N9-30); false where that says nothing, as of
     /// an old capture.
     pub receive_window: bool,
@@ -26,16 +27,16 @@ pub struct Selection {
 impl Selection {
     /// Nothing more.
     pub const CORE: Self =
-        Self { fields: FieldSet::NONE, elements: Elements::None, reverse_rows: true, receive_window: true };
+        Self { fields: FieldSet::NONE, elements: Elements::None, interpret: true, receive_window: true };
     /// Every element, one row a record: what came over the wire.
     pub const WIRE: Self =
-        Self { fields: FieldSet::NONE, elements: Elements::All, reverse_rows: false, receive_window: false };
+        Self { fields: FieldSet::NONE, elements: Elements::All, interpret: false, receive_window: false };
     /// The rows of [`Selection::CORE`] out of a capture of any age.
     pub const CAPTURE: Self = Self { receive_window: false, ..Self::CORE };
 
     /// Records are judged: events, statistics and implausible counters are told apart.
     pub(super) const fn judges(&self) -> bool {
-        self.reverse_rows
+        self.interpret
     }
 }
 

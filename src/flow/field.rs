@@ -53,6 +53,10 @@ fields! {
     NatEvent = "nat_event", Unsigned;
     /// firewallEvent 233.
     FirewallEvent = "firewall_event", Unsigned;
+    /// Labels of the MPLS stack, the outermost first.
+    MplsLabels = "mpls_labels", Numbers;
+    /// Number of the overlay network (VXLAN).
+    Vni = "vni", Unsigned;
 }
 
 impl Field {

@@ -286,7 +286,7 @@ mod tests {
         let mut batch = FlowBatch::with_capacity(64);
         for octets in sets {
             let before = batch.records.len();
-            let ran = plan.run(octets, &context, &mut RowBudget(1_000), &mut batch).expect("fixed records");
+            let ran = plan.run(octets, &context, &mut RowBudget::of_rows(1_000), &mut batch).expect("fixed records");
             assert_eq!(ran.rows as usize, batch.records.len() - before);
         }
         batch

@@ -101,6 +101,16 @@ pub(super) fn columns(template: &Template, selection: &Selection) -> DataPlan {
     }
 }
 
+/// The step for one value that stands by itself; None for what feeds no field of the record, and for counters and
+/// clocks, which mean nothing without their neighbours.
+pub(super) fn single(element: ElementId, length: u16) -> Option<Step> {
+    let role = roles(element).into_iter().flatten().next()?;
+    let known = presence(role.slot);
+    let fits =
+        accepts(&role, length) && known != Presence::NONE && !known.has_any(Presence::BYTES.with(Presence::PACKETS));
+    fits.then_some(Step { slot: role.slot, checked: true, length, offset: 0, field: 0 })
+}
+
 /// Keeps the best candidate of each slot: lowest rank, then first in the template (G-08).
 fn offer(chosen: &mut Vec<Candidate>, candidate: Candidate) {
     match chosen.iter_mut().find(|c| c.role.slot == candidate.role.slot) {

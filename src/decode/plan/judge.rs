@@ -37,6 +37,24 @@ pub(crate) fn implausible(record: &FlowRecord, (least, most): (u64, u64)) -> boo
         && record.rate() == 1
 }
 
+/// Judges a row anew that was given more after its columns were read.
+pub(super) fn judge(record: &mut FlowRecord) {
+    record.presence.clear(Presence::IMPLAUSIBLE);
+    if implausible(record, octets_per_packet(record.bytes_kind)) {
+        record.presence.set(Presence::IMPLAUSIBLE);
+    }
+    judge_direction(record);
+}
+
+/// 0 is ingress, 1 is egress, the rest says nothing (IX-49).
+#[inline]
+pub(super) const fn judge_direction(record: &mut FlowRecord) {
+    if record.direction > 1 {
+        record.presence.clear(Presence::DIRECTION);
+        record.direction = 0;
+    }
+}
+
 /// True if a data template tells of the exporter itself and of no traffic (D-1).
 pub(super) fn is_statistics(template: &Template) -> bool {
     let mut elements = template.fields.iter().map(|f| f.element);

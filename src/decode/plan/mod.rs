@@ -6,14 +6,18 @@
 //! moves octets. A field that nobody wants has no step and costs nothing.
 
 mod card;
+mod cert;
 mod clock;
 mod column;
 mod compile;
 mod event;
+mod fill;
 mod judge;
+mod list;
 mod reverse;
 mod rich;
 mod run;
+mod section;
 mod step;
 
 pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};

@@ -6,6 +6,7 @@
 //! rule of lengths, clocks and precedence holds for both rows. Without a reverse octet or packet there is one row.
 
 use super::DataPlan;
+use super::cert::{CERT_PEN, CERT_REVERSE};
 use super::compile;
 use super::rich::RecordView;
 use super::run::RunContext;
@@ -16,10 +17,6 @@ use crate::flow::{ElementId, FlowRecord, Presence};
 
 /// The enterprise number that reverses IANA's elements (RFC 5103 6.1).
 const REVERSE_PEN: u32 = 29_305;
-/// CERT's (YAF), which reverses its own by bit 14.
-const CERT_PEN: u32 = 6_871;
-const CERT_REVERSE: u16 = 0x4000;
-
 /// How to read the other direction.
 #[derive(Debug)]
 pub(super) struct Reverse {
@@ -55,26 +52,31 @@ impl Reverse {
         Some(Self { plan: Box::new(compile::columns(&template, &Selection::CORE)) })
     }
 
-    /// The other direction of `forward`, if it carried anything.
-    pub(super) fn row(
-        &self,
-        view: &RecordView<'_>,
-        forward: &FlowRecord,
-        context: &RunContext<'_>,
-    ) -> Option<FlowRecord> {
+    /// The other direction of `forward`, as the record tells it.
+    pub(super) fn read(&self, view: &RecordView<'_>, forward: &FlowRecord, context: &RunContext<'_>) -> FlowRecord {
         let mut prototype = self.plan.prototype;
         prototype.version = forward.version;
         prototype.observation_domain = forward.observation_domain;
         prototype.exporter = forward.exporter;
-        let mut row = self.plan.one(view, &prototype, context);
-        row.presence.set(Presence::REVERSE);
-        if forward.has(Presence::FLOW_END_REASON) {
-            row.presence.set(Presence::FLOW_END_REASON);
-            row.flow_end_reason = forward.flow_end_reason;
-        }
-        let carried = (row.has(Presence::BYTES) && row.bytes > 0) || (row.has(Presence::PACKETS) && row.packets > 0);
-        carried.then_some(row)
+        self.plan.one(view, &prototype, context)
     }
+}
+
+/// True if a direction carried anything.
+pub(super) const fn carried(row: &FlowRecord) -> bool {
+    (row.has(Presence::BYTES) && row.bytes > 0) || (row.has(Presence::PACKETS) && row.packets > 0)
+}
+
+/// What the reverse elements of a template tell, by themselves: for a record in a list, whose other end is that of the
+/// record round it. None if there is nothing of the kind.
+pub(super) fn told(template: &Template) -> Option<Box<DataPlan>> {
+    let told = |specifier: &FieldSpecifier| forward_of(specifier.element).map_or(NOTHING, other_end);
+    let fields: Vec<_> = template.fields.iter().map(|f| FieldSpecifier { element: told(f), ..*f }).collect();
+    if fields.iter().all(|f| roles(f.element).iter().flatten().next().is_none()) {
+        return None;
+    }
+    let template = Template { fields, ..template.clone() };
+    Some(Box::new(compile::columns(&template, &Selection::CORE)))
 }
 
 /// An element that feeds nothing.

@@ -4,13 +4,19 @@
 //! time: the record is read as every other, then [`Rich::apply`] sees it with its octets. It may fill in what the record
 //! lacks, give it fields for the arena, append further rows (the other direction of a biflow), or take the row back.
 
+use super::DataPlan;
 use super::card::LineCard;
+use super::cert::Flags;
 use super::event::Firewall;
-use super::reverse::Reverse;
+use super::fill::{COUNTERS, DST, SRC, beside, fill, other_end};
+use super::judge::judge;
+use super::list::Lists;
+use super::reverse::{self, Reverse, carried};
 use super::run::{Ran, RowBudget, RunContext};
+use super::section::Section;
 use crate::decode::selection::Selection;
 use crate::decode::template::{Template, VARIABLE_LENGTH};
-use crate::flow::{ElementId, FlowBatch, FlowRecord, SamplingSource, Version};
+use crate::flow::{ElementId, FlowBatch, FlowRecord, Presence, SamplingSource, Version};
 
 /// Where a field stands in its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,24 +69,55 @@ pub(crate) fn places(template: &Template) -> Vec<Place> {
     places
 }
 
-/// What is done with a record of this template beyond its columns.
+/// What is done with a record of this template beyond its columns, in this order.
 #[derive(Debug)]
 pub(crate) struct Rich {
-    /// The other direction (RFC 5103).
-    reverse: Option<Reverse>,
-    /// What a firewall says happened (B-4).
-    firewall: Option<Firewall>,
+    /// A sampled packet (RFC 7133, RFC 5477).
+    pub(super) section: Option<Section>,
+    /// TCP flags in two parts.
+    pub(super) flags: Option<Flags>,
     /// Sampling by line card (IX-48).
     card: Option<LineCard>,
+    /// Structured data (RFC 6313).
+    pub(super) lists: Option<Lists>,
+    /// What a firewall says happened (B-4).
+    firewall: Option<Firewall>,
+    /// The filled row is judged (B-5, IX-49).
+    judges: bool,
+    /// The other direction (RFC 5103).
+    reverse: Option<Reverse>,
+    /// The same where the record stands in a list.
+    pub(super) told: Option<Box<DataPlan>>,
 }
 
 impl Rich {
     /// None if the template asks nothing of the kind, or nothing that `selection` wants.
     pub(super) fn compile(template: &Template, _version: Version, selection: &Selection) -> Option<Box<Self>> {
-        let reverse = if selection.reverse_rows { Reverse::compile(template) } else { None };
-        let firewall = if selection.judges() { Firewall::compile(template) } else { None };
         let card = LineCard::compile(template);
-        (reverse.is_some() || firewall.is_some() || card.is_some()).then(|| Box::new(Self { reverse, firewall, card }))
+        let rich = if selection.interpret {
+            let places = places(template);
+            Self {
+                section: Section::compile(&places, selection.fields),
+                flags: Flags::compile(&places),
+                card,
+                lists: Lists::compile(&places),
+                firewall: Firewall::compile(template),
+                judges: selection.judges(),
+                reverse: Reverse::compile(template),
+                told: reverse::told(template),
+            }
+        } else {
+            let (section, flags, lists, firewall, reverse, told) = (None, None, None, None, None, None);
+            Self { section, flags, card, lists, firewall, judges: false, reverse, told }
+        };
+        let asks = rich.section.is_some()
+            || rich.flags.is_some()
+            || rich.card.is_some()
+            || rich.lists.is_some()
+            || rich.firewall.is_some()
+            || rich.reverse.is_some()
+            || rich.told.is_some();
+        asks.then(|| Box::new(rich))
     }
 
     /// Sees record `index` of `batch`, the last one so far, which was read from `view`.
@@ -93,30 +130,154 @@ impl Rich {
         batch: &mut FlowBatch,
         ran: &mut Ran,
     ) {
-        if let Some(card) = &self.card {
-            card.apply(view, &mut batch.records[index], context, ran);
+        if let Some(section) = &self.section {
+            let said = section.fill(view, &mut batch.records[index]);
+            section.push(&said, index, batch);
         }
-        let firewall = self.firewall.as_ref();
-        let carries = firewall.is_none_or(|firewall| firewall.apply(view, &mut batch.records[index], context));
-        let reverse = self.reverse.as_ref().filter(|_| carries);
-        if let Some(mut row) = reverse.and_then(|reverse| reverse.row(view, &batch.records[index], context)) {
-            if let Some(card) = &self.card {
-                // Not counted before it is pushed.
-                card.apply(view, &mut row, context, &mut Ran::default());
+        if let Some(flags) = &self.flags {
+            flags.fill(view, &mut batch.records[index]);
+        }
+        let elements = batch.elements.len();
+        let mut beyond = Beyond { context, budget, batch, ran };
+        self.beyond(view, index, 0, &mut beyond);
+        if self.lists.is_some() {
+            beyond.settle(index, elements);
+        }
+    }
+
+    /// The part of [`Rich::apply`] that may append rows, at `depth` of lists.
+    pub(super) fn beyond(&self, view: &RecordView<'_>, index: usize, depth: usize, beyond: &mut Beyond<'_>) {
+        if let Some(card) = &self.card {
+            card.apply(view, &mut beyond.batch.records[index], beyond.context, beyond.ran);
+        }
+        let found = self.lists.as_ref().map(|lists| lists.apply(view, index, depth, beyond));
+        let told = found.as_ref().map(|found| &found.reverse);
+        let row = &mut beyond.batch.records[index];
+        // What is an event by its template has no counter of its own; with one of a list it is a flow.
+        if row.presence.has_any(COUNTERS) || told.is_some_and(carried) {
+            row.presence.clear(Presence::EVENT);
+        }
+        let carries = self.firewall.as_ref().is_none_or(|firewall| firewall.apply(view, row, beyond.context));
+        if self.judges {
+            judge(row);
+        }
+        let forward = *row;
+        if carries && let Some(row) = self.other_direction(view, &forward, told, depth, beyond.context) {
+            beyond.push_row(row);
+        }
+    }
+
+    /// The other direction of `forward`, if it carried anything: what the record says of it, and what its lists `told`.
+    fn other_direction(
+        &self,
+        view: &RecordView<'_>,
+        forward: &FlowRecord,
+        told: Option<&FlowRecord>,
+        depth: usize,
+        context: &RunContext<'_>,
+    ) -> Option<FlowRecord> {
+        let mut row = match (&self.reverse, told) {
+            (Some(reverse), _) => reverse.read(view, forward, context),
+            (None, Some(_)) => beside(forward),
+            (None, None) => return None,
+        };
+        if let Some(card) = &self.card {
+            // Not counted before it is pushed.
+            card.apply(view, &mut row, context, &mut Ran::default());
+        }
+        if let Some(flags) = &self.flags {
+            flags.fill_reverse(view, &mut row);
+        }
+        if let Some(told) = told {
+            fill(&mut row, told, Presence::NONE);
+        }
+        if !carried(&row) {
+            return None;
+        }
+        // What stands in a list, or round it, is no part of the template that the other direction was read by.
+        if told.is_some() || depth > 0 {
+            if !row.has(Presence::SAMPLING_IN_RECORD) {
+                (row.sampling_rate, row.sampling_source) = (forward.sampling_rate, forward.sampling_source);
             }
-            push_row(row, budget, batch, ran);
+            fill(&mut row, &other_end(forward), Presence::NONE);
+            row.template_id = forward.template_id;
+        }
+        if forward.has(Presence::FLOW_END_REASON) {
+            row.presence.set(Presence::FLOW_END_REASON);
+            row.flow_end_reason = forward.flow_end_reason;
+        }
+        row.presence.set(Presence::REVERSE);
+        if self.judges {
+            judge(&mut row);
+        }
+        Some(row)
+    }
+
+    /// What a record alone says more, without rows and fields of the arena.
+    pub(super) fn fill(&self, view: &RecordView<'_>, record: &mut FlowRecord) {
+        if let Some(section) = &self.section {
+            section.fill(view, record);
+        }
+        if let Some(flags) = &self.flags {
+            flags.fill(view, record);
         }
     }
 }
 
-/// Appends a row beside the record's own; where the message's rows are used up, the set counts as cut.
-fn push_row(row: FlowRecord, budget: &mut RowBudget, batch: &mut FlowBatch, ran: &mut Ran) {
-    if budget.0 == 0 {
-        ran.cut = true;
-        return;
+/// What one record may become beyond its own row.
+#[derive(Debug)]
+pub(super) struct Beyond<'a> {
+    pub context: &'a RunContext<'a>,
+    pub budget: &'a mut RowBudget,
+    pub batch: &'a mut FlowBatch,
+    pub ran: &'a mut Ran,
+}
+
+impl Beyond<'_> {
+    /// Appends a row beside the record's own; false where the message's rows are used up: the set counts as cut.
+    pub(super) fn push_row(&mut self, row: FlowRecord) -> bool {
+        if self.budget.0 == 0 {
+            self.ran.cut = true;
+            return false;
+        }
+        self.budget.0 -= 1;
+        self.ran.rows += 1;
+        self.ran.sampling_unknown += u32::from(row.sampling_source == SamplingSource::Unknown);
+        self.batch.records.push(row);
+        true
     }
-    budget.0 -= 1;
-    ran.rows += 1;
-    ran.sampling_unknown += u32::from(row.sampling_source == SamplingSource::Unknown);
-    batch.records.push(row);
+
+    /// Takes one value or record of a list; false if the message has had its share.
+    pub(super) fn takes(&mut self) -> bool {
+        let left = &mut self.budget.1.0;
+        let takes = *left > 0;
+        *left -= u32::from(takes);
+        takes
+    }
+
+    /// True if the output wants `element` as it is.
+    pub(super) fn keeps(&self, element: ElementId) -> bool {
+        self.context.domain.is_some_and(|domain| domain.exporter.settings.selection.elements.has(element))
+    }
+
+    /// Ends record `index`, whose elements begin at `elements`: a record without addresses whose lists held flows is none
+    /// itself, the first of them takes its place. Elements come in the order of their rows.
+    fn settle(&mut self, index: usize, elements: usize) {
+        let records = &mut self.batch.records;
+        let own = records[index];
+        let takes_place = index + 1 < records.len() && !own.presence.has_any(SRC.with(DST));
+        if takes_place {
+            records.remove(index);
+            self.budget.0 += 1;
+            self.ran.rows -= 1;
+            self.ran.sampling_unknown -= u32::from(own.sampling_source == SamplingSource::Unknown);
+        }
+        let elements = self.batch.elements.get_mut(elements..).unwrap_or_default();
+        for element in elements.iter_mut().filter(|e| takes_place && e.record as usize > index) {
+            element.record -= 1;
+        }
+        if !elements.is_sorted_by_key(|e| e.record) {
+            elements.sort_unstable_by_key(|e| (e.record, e.offset));
+        }
+    }
 }

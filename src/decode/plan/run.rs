@@ -7,7 +7,7 @@ use std::slice::from_mut;
 
 use super::DataPlan;
 use super::column::{Column, ROWS, apply};
-use super::judge::implausible;
+use super::judge::{implausible, judge_direction};
 use super::rich::{RecordView, Rich};
 use super::step::{ObservationUnit, TimeKind};
 use crate::decode::domain::Domain;
@@ -15,10 +15,10 @@ use crate::decode::sampling::{SamplingFacts, SamplingTables};
 use crate::decode::time::MessageClock;
 use crate::decode::value::field_positions;
 use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource, Version};
-use crate::limits::FIELDS_PER_TEMPLATE_MAX;
+use crate::limits::{FIELDS_PER_TEMPLATE_MAX, LIST_ELEMENTS_PER_MESSAGE_MAX};
 
 /// Fields of a template that is not unusually large.
-const FEW_FIELDS: usize = 64;
+pub(super) const FEW_FIELDS: usize = 64;
 
 /// What holds for all records of a set.
 #[derive(Debug)]
@@ -41,9 +41,23 @@ pub(crate) struct RunContext<'a> {
     pub sampling_tables: Option<&'a SamplingTables>,
 }
 
-/// Rows that a message may still become.
+/// Rows that a message may still become, and what may still be read inside its lists.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RowBudget(pub u32);
+pub(crate) struct RowBudget(pub u32, pub ListBudget);
+
+/// Values and records of lists that are still read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListBudget(pub u32);
+
+impl RowBudget {
+    /// So many rows, and a message's share of lists.
+    pub(crate) const fn of_rows(rows: u32) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+        Self(rows, ListBudget(LIST_ELEMENTS_PER_MESSAGE_MAX as u32))
+    }
+}
+
+const _: () = assert!(LIST_ELEMENTS_PER_MESSAGE_MAX <= u32::MAX as usize);
 
 /// What a set became.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,8 +70,18 @@ pub(crate) struct Ran {
     pub sampling_unknown: u32,
     /// Records that are no flows: statistics of the exporter (D-1).
     pub non_flow: u32,
+    /// Lists, or records of them, that were not looked into.
+    pub lists_unread: u32,
     /// The row budget ended before the set did.
     pub cut: bool,
+}
+
+impl Ran {
+    /// A row's sampling became known after it was counted.
+    pub(super) fn note_sampling(&mut self, before: &FlowRecord, after: &FlowRecord) {
+        let unknown = |record: &FlowRecord| u32::from(record.sampling_source == SamplingSource::Unknown);
+        self.sampling_unknown = self.sampling_unknown + unknown(after) - unknown(before);
+    }
 }
 
 /// A variable length that runs past the set.
@@ -264,14 +288,8 @@ impl DataPlan {
             if self.finish(&mut record, &scratch, context, &mut ran) {
                 self.other_clocks(&view, &mut record, &scratch, context);
             }
-            for keep in &self.keep {
-                // An empty field has no position of its own.
-                let (at, length) = if keep.length == 0 { (0, 0) } else { positions[usize::from(keep.field)] };
-                if let Some(value) = octets.get(at as usize..at as usize + usize::from(length)) {
-                    keep_value(batch, batch.records.len(), keep.element, value);
-                }
-            }
             let index = batch.records.len();
+            self.keep(&view, index, batch);
             batch.records.push(record);
             budget.0 -= 1;
             ran.rows += 1;
@@ -281,6 +299,17 @@ impl DataPlan {
             rest = after;
         }
         Ok(ran)
+    }
+
+    /// Keeps the elements that are wanted as they are, for row `record`.
+    pub(super) fn keep(&self, view: &RecordView<'_>, record: usize, batch: &mut FlowBatch) {
+        for keep in &self.keep {
+            // An empty field has no position of its own.
+            let (at, length) = if keep.length == 0 { (0, 0) } else { view.place(keep.offset, keep.length, keep.field) };
+            if let Some(value) = view.octets.get(at..at + length) {
+                keep_value(batch, record, keep.element, value);
+            }
+        }
     }
 
     fn keep_fixed(&self, octets: &[u8], record: usize, batch: &mut FlowBatch) {
@@ -308,10 +337,8 @@ impl DataPlan {
         {
             record.presence.set(Presence::IMPLAUSIBLE);
         }
-        // 0 is ingress, 1 is egress, the rest says nothing (IX-49).
-        if record.direction > 1 && self.judges {
-            record.presence.clear(Presence::DIRECTION);
-            record.direction = 0;
+        if self.judges {
+            judge_direction(record);
         }
         !(context.clock.believes(record.start_ms) && context.clock.believes(record.end_ms))
     }
@@ -395,7 +422,7 @@ impl DataPlan {
     }
 }
 
-fn keep_value(batch: &mut FlowBatch, record: usize, element: crate::flow::ElementId, value: &[u8]) {
+pub(super) fn keep_value(batch: &mut FlowBatch, record: usize, element: crate::flow::ElementId, value: &[u8]) {
     // An arena of 4 GiB cannot be reached: a batch ends after one message past its target.
     let (Ok(record), Ok(offset), Ok(length)) =
         (u32::try_from(record), u32::try_from(batch.octets.len()), u16::try_from(value.len()))

@@ -357,6 +357,7 @@ fn a_5_flows_of_lists_are_rows_of_the_message() {
     let outcome = data(&mut bench, &domain, &prefixed(&sub(ALL_OF, 300, &vec![1; 8 * flows])));
     assert_eq!(outcome.sets_dropped[SetDropKind::TooManyRows as usize], 1);
     assert_eq!((outcome.records as usize, bench.batch.len()), (bench.batch.len(), limits::ROWS_PER_MESSAGE_MAX - 1));
+    assert_eq!(outcome.sampling_unknown, outcome.records, "each row is counted once");
 }
 
 #[test]

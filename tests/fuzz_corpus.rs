@@ -52,7 +52,7 @@ fn seeds_are_what_their_source_says() {
     compare("conversation", seeds::conversations());
     compare("capture", capture_seeds::captures().into_iter().map(|(name, octets, _)| (name, octets)).collect());
     compare("section", deep::sections());
-    compare("list", deep::lists_seeds());
+    compare("list", deep::list_records());
 }
 
 #[test]

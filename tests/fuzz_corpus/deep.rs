@@ -83,13 +83,13 @@ fn lists(basic: &[u8], sub: &[u8], multi: &[u8]) -> Vec<u8> {
 
 const PAIR: [u8; 9] = [10, 0, 0, 1, 10, 0, 0, 2, 77];
 
-/// Inputs of the target `list`: an even first octet for records of lists alone, an odd one for flows with lists.
-pub fn lists_of(choice: u8, records: &[Vec<u8>]) -> Vec<u8> {
+/// Records of a set: an even first octet for records of lists alone, an odd one for flows with lists.
+fn lists_of(choice: u8, records: &[Vec<u8>]) -> Vec<u8> {
     [vec![choice], records.concat()].concat()
 }
 
 /// Inputs of the target `list`.
-pub fn lists_seeds() -> Vec<(&'static str, Vec<u8>)> {
+pub fn list_records() -> Vec<(&'static str, Vec<u8>)> {
     let flow = |lists: Vec<u8>| [PAIR[..8].to_vec(), vec![0, 0, 4, 0], lists].concat();
     let reverse = [&[0, 0, 3, 0][..], &1_735_689_600_000_u64.to_be_bytes()].concat();
     let mut itself = Vec::new();

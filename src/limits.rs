@@ -90,7 +90,7 @@ pub const TEMPLATE_OCTETS_PER_EXPORTER_MAX: usize = MIB as usize;
 pub const ROWS_PER_MESSAGE_MAX: usize = 4_096;
 /// Lists inside lists (RFC 6313) that are looked into; exporters nest two or three.
 pub const LIST_DEPTH_MAX: usize = 4;
-/// Values and records inside lists that one message is read for: two a row.
+/// Values and records inside lists that one message is read for, and as many that are only kept as elements: two a row.
 pub const LIST_ELEMENTS_PER_MESSAGE_MAX: usize = 2 * ROWS_PER_MESSAGE_MAX;
 /// VLAN tags of a sampled packet that are read; two are usual.
 pub const SECTION_TAGS_MAX: usize = 8;

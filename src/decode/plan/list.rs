@@ -99,7 +99,7 @@ fn entries(multi: bool, octets: &[u8], depth: usize, found: &mut Found, beyond: 
     }
     let mut read = true;
     for entry in entries.by_ref() {
-        read &= beyond.takes() && records(entry, depth, found, beyond);
+        read &= beyond.takes(false) && records(entry, depth, found, beyond);
     }
     read && !entries.broken
 }
@@ -136,7 +136,9 @@ fn each(
     beyond: &mut Beyond<'_>,
 ) -> bool {
     let has_addresses = |slots: [Slot; 2]| plan.steps.iter().any(|step| slots.contains(&step.slot));
-    let has_ends = has_addresses([Slot::SrcV4, Slot::SrcV6]) && has_addresses([Slot::DstV4, Slot::DstV6]);
+    // A sampled packet has ends that no step reads.
+    let may_have_ends = plan.rich.as_ref().is_some_and(|rich| rich.section.is_some())
+        || has_addresses([Slot::SrcV4, Slot::SrcV6]) && has_addresses([Slot::DstV4, Slot::DstV6]);
     let mut rest = records;
     while rest.len() >= plan.record_octets {
         let octets = if plan.variable {
@@ -150,10 +152,11 @@ fn each(
         let (octets, after) = rest.split_at(octets);
         let alone = rest.len() == records.len() && after.len() < plan.record_octets;
         // Of several records without ends of their own nothing is taken but their elements.
-        if !alone && !has_ends && plan.keep.is_empty() {
+        let only_kept = !alone && !may_have_ends;
+        if only_kept && plan.keep.is_empty() {
             return true;
         }
-        if !beyond.takes() {
+        if !beyond.takes(only_kept) {
             return false;
         }
         let view = RecordView { octets, positions: plan.variable.then_some(&*positions) };
@@ -235,7 +238,12 @@ fn basic(octets: &[u8], depth: usize, found: &mut Found, beyond: &mut Beyond<'_>
     let kept = beyond.keeps(list.element);
     let mut only = None;
     for (number, value) in list.enumerate() {
-        if !beyond.takes() {
+        // Of several values none is the flow's.
+        only = (number == 0).then_some(value);
+        if number > 0 && inner.is_none() && !kept {
+            return true;
+        }
+        if !beyond.takes(number > 0 && inner.is_none()) {
             return false;
         }
         if kept {
@@ -243,10 +251,6 @@ fn basic(octets: &[u8], depth: usize, found: &mut Found, beyond: &mut Beyond<'_>
         }
         if let Some(kind) = inner {
             self::list(kind, value, depth + 1, found, beyond);
-        }
-        only = (number == 0).then_some(value);
-        if number > 0 && inner.is_none() && !kept {
-            return true;
         }
     }
     if let Some(value) = only {

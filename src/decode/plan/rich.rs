@@ -247,9 +247,9 @@ impl Beyond<'_> {
         true
     }
 
-    /// Takes one value or record of a list; false if the message has had its share.
-    pub(super) fn takes(&mut self) -> bool {
-        let left = &mut self.budget.1.0;
+    /// Takes one value or record of a list, which is read or else `only_kept`; false if the message has had its share.
+    pub(super) fn takes(&mut self, only_kept: bool) -> bool {
+        let left = if only_kept { &mut self.budget.1.kept } else { &mut self.budget.1.read };
         let takes = *left > 0;
         *left -= u32::from(takes);
         takes

@@ -45,15 +45,20 @@ pub(crate) struct RunContext<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowBudget(pub u32, pub ListBudget);
 
-/// Values and records of lists that are still read.
+/// Values and records of lists that may still be read. What is only kept as an element has a share of its own: what an
+/// output wants must not change the rows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ListBudget(pub u32);
+pub(crate) struct ListBudget {
+    pub read: u32,
+    pub kept: u32,
+}
 
 impl RowBudget {
     /// So many rows, and a message's share of lists.
     pub(crate) const fn of_rows(rows: u32) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
-        Self(rows, ListBudget(LIST_ELEMENTS_PER_MESSAGE_MAX as u32))
+        const SHARE: u32 = LIST_ELEMENTS_PER_MESSAGE_MAX as u32;
+        Self(rows, ListBudget { read: SHARE, kept: SHARE })
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Counts {
     sampling_unknown: u64,
     options_records: u64,
     non_flow_records: u64,
+    lists_unread: u64,
     templates_learned: u64,
     templates_rejected: u64,
     missing: [u64; Version::ALL.len()],
@@ -65,6 +66,7 @@ impl Counts {
         self.sampling_unknown += u64::from(outcome.sampling_unknown);
         self.options_records += u64::from(outcome.options_records);
         self.non_flow_records += u64::from(outcome.non_flow_records);
+        self.lists_unread += u64::from(outcome.lists_unread);
         self.templates_learned += u64::from(outcome.templates_learned);
         self.templates_rejected += u64::from(outcome.templates_rejected);
     }
@@ -111,6 +113,7 @@ impl Counts {
         books.sampling_unknown.add(self.sampling_unknown);
         books.options_records.add(self.options_records);
         books.non_flow_records.add(self.non_flow_records);
+        books.lists_unread.add(self.lists_unread);
         books.templates_learned.add(self.templates_learned);
         books.templates_rejected.add(self.templates_rejected);
         all(&books.missing, &self.missing);

@@ -120,6 +120,7 @@ pub const CATALOG: &[Descriptor] = &[
     ),
     d("options_records_total", Counter, &[], "Options data records read into learned state."),
     d("non_flow_records_total", Counter, &[], "Data records that are statistics of the exporter itself, no flows."),
+    d("lists_unread_total", Counter, &[], "Lists inside records, or records of them, that were not looked into."),
     d("exporters", Gauge, &["state"], "Exporters in the table, by state."),
     d("exporter_table_evictions_total", Counter, &[], "Exporters or domains forgotten to make room."),
     d(

@@ -98,6 +98,8 @@ pub struct Books {
     pub options_records: Tally,
     /// Data records that are no flows.
     pub non_flow_records: Tally,
+    /// Lists, or records of them, that were not looked into.
+    pub lists_unread: Tally,
     /// Units missing by sequence, by version.
     pub missing: Vec<Tally>,
     /// Records decoded, by version.
@@ -194,6 +196,7 @@ impl Books {
             templates_rejected: r.counter("templates_rejected_total", &[]),
             options_records: r.counter("options_records_total", &[]),
             non_flow_records: r.counter("non_flow_records_total", &[]),
+            lists_unread: r.counter("lists_unread_total", &[]),
             missing: Version::ALL
                 .map(|v| r.counter("sequence_missing_units_total", &[label("version", v.label())]))
                 .into(),

@@ -59,6 +59,8 @@ pub struct DomainSummary {
     pub options_records: u64,
     /// Data records that are statistics of the exporter, no flows.
     pub non_flow_records: u64,
+    /// Lists, or records of them, that were not looked into.
+    pub lists_unread: u64,
     /// Data sets decoded, options data sets, and sets of templates.
     pub sets: [u64; 3],
     /// Sets dropped, in the order of `SetDropKind::ALL`.
@@ -204,6 +206,7 @@ impl ExporterSummary {
         to.records += u64::from(outcome.records);
         to.options_records += u64::from(outcome.options_records);
         to.non_flow_records += u64::from(outcome.non_flow_records);
+        to.lists_unread += u64::from(outcome.lists_unread);
         let sets = [outcome.sets_decoded, outcome.sets_options, outcome.sets_templates];
         for (sum, sets) in to.sets.iter_mut().zip(sets) {
             *sum += u64::from(sets);
@@ -293,6 +296,9 @@ impl DomainSummary {
         }
         if self.non_flow_records > 0 {
             write!(f, "; {} data records are statistics, no flows", self.non_flow_records)?;
+        }
+        if self.lists_unread > 0 {
+            write!(f, "; {} lists were not looked into", self.lists_unread)?;
         }
         let dropped = reasons(&self.dropped, SetDropKind::ALL.map(SetDropKind::label));
         if !dropped.is_empty() {

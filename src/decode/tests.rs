@@ -331,6 +331,7 @@ fn all_elements_are_kept_when_asked_for() {
 
 mod biflow;
 mod clocks;
+mod filled;
 mod firewall;
 mod ipfix;
 mod learned;

@@ -3,6 +3,7 @@
 //! The first is decided when the template is compiled. The second costs two products a record, and only where both
 //! counters are there; it flags and never changes a value.
 
+use super::fill::{COUNTERS, DST, SRC};
 use super::step::{Slot, roles};
 use crate::decode::template::Template;
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence};
@@ -28,7 +29,6 @@ pub(super) const fn octets_per_packet(kind: BytesKind) -> (u64, u64) {
 /// one counter and not the other. IPv6 has jumbograms.
 #[inline]
 pub(crate) fn implausible(record: &FlowRecord, (least, most): (u64, u64)) -> bool {
-    const COUNTERS: Presence = Presence::BYTES.with(Presence::PACKETS);
     const V4: Presence = Presence::SRC_V4.with(Presence::DST_V4);
     let (bytes, packets) = (record.bytes, record.packets);
     (packets.checked_mul(least).is_none_or(|low| bytes < low) || bytes > packets.saturating_mul(most))
@@ -57,8 +57,23 @@ pub(super) const fn judge_direction(record: &mut FlowRecord) {
 
 /// True if a data template tells of the exporter itself and of no traffic (D-1).
 pub(super) fn is_statistics(template: &Template) -> bool {
-    let mut elements = template.fields.iter().map(|f| f.element);
-    elements.clone().any(is_of_the_exporter) && !elements.any(is_of_traffic)
+    of_the_exporter(template) && !template.fields.iter().any(|f| holds_traffic(f.element))
+}
+
+/// The same but for sections of packets and lists, which tell at the record whether there was any.
+pub(super) fn may_be_statistics(template: &Template) -> bool {
+    of_the_exporter(template) && !template.fields.iter().any(|f| is_of_traffic(f.element))
+}
+
+/// True if a record of such a template was given no traffic: neither ends, nor counters that it had not `before`.
+pub(super) const fn is_no_traffic(record: &FlowRecord, before: Presence) -> bool {
+    const ENDS: Presence = SRC.with(DST).with(Presence::SRC_MAC).with(Presence::DST_MAC);
+    let given = Presence(record.presence.0 & !before.0);
+    !record.presence.has_any(ENDS) && !given.has_any(COUNTERS)
+}
+
+fn of_the_exporter(template: &Template) -> bool {
+    template.fields.iter().any(|f| is_of_the_exporter(f.element))
 }
 
 /// Counts of the exporting and metering processes.
@@ -66,10 +81,16 @@ const fn is_of_the_exporter(element: ElementId) -> bool {
     element.pen == 0 && matches!(element.id, 40..=42 | 163..=168 | 407 | 426 | 427 | 433)
 }
 
-/// Addresses and MACs of either side, sections of packets, and lists, which may hold any of it.
+/// Sections of packets, and lists, which may hold traffic; or what is traffic by itself.
+fn holds_traffic(element: ElementId) -> bool {
+    let holds = element.pen == 0 && matches!(element.id, 104 | 291..=293 | 313..=317);
+    holds || is_of_traffic(element)
+}
+
+/// Addresses and MACs of either side.
 fn is_of_traffic(element: ElementId) -> bool {
     match element {
-        ElementId { pen: 0, id: 104 | 225 | 226 | 281 | 282 | 291..=293 | 313..=317 } => true,
+        ElementId { pen: 0, id: 225 | 226 | 281 | 282 } => true,
         // SonicWall's own addresses; VMware's of tunnels.
         ElementId { pen: 8_741, id: 5 | 6 } | ElementId { pen: 6_876, id: 880..=887 } => true,
         _ => roles(element).into_iter().flatten().any(|role| {

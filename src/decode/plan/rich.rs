@@ -9,7 +9,7 @@ use super::card::LineCard;
 use super::cert::Flags;
 use super::event::Firewall;
 use super::fill::{COUNTERS, DST, SRC, beside, fill, other_end};
-use super::judge::judge;
+use super::judge::{is_no_traffic, judge, may_be_statistics};
 use super::list::Lists;
 use super::reverse::{self, Reverse, carried};
 use super::run::{Ran, RowBudget, RunContext};
@@ -84,6 +84,8 @@ pub(crate) struct Rich {
     firewall: Option<Firewall>,
     /// The filled row is judged (B-5, IX-49).
     judges: bool,
+    /// The exporter speaks of itself, unless a packet or list holds traffic (D-1).
+    may_be_statistics: bool,
     /// The other direction (RFC 5103).
     reverse: Option<Reverse>,
     /// The same where the record stands in a list.
@@ -103,12 +105,13 @@ impl Rich {
                 lists: Lists::compile(&places),
                 firewall: Firewall::compile(template),
                 judges: selection.judges(),
+                may_be_statistics: may_be_statistics(template),
                 reverse: Reverse::compile(template),
                 told: reverse::told(template),
             }
         } else {
             let (section, flags, lists, firewall, reverse, told) = (None, None, None, None, None, None);
-            Self { section, flags, card, lists, firewall, judges: false, reverse, told }
+            Self { section, flags, card, lists, firewall, judges: false, may_be_statistics: false, reverse, told }
         };
         let asks = rich.section.is_some()
             || rich.flags.is_some()
@@ -130,6 +133,7 @@ impl Rich {
         batch: &mut FlowBatch,
         ran: &mut Ran,
     ) {
+        let before = batch.records[index].presence;
         if let Some(section) = &self.section {
             let said = section.fill(view, &mut batch.records[index]);
             section.push(&said, index, batch);
@@ -140,7 +144,12 @@ impl Rich {
         let elements = batch.elements.len();
         let mut beyond = Beyond { context, budget, batch, ran };
         self.beyond(view, index, 0, &mut beyond);
-        if self.lists.is_some() {
+        if self.may_be_statistics
+            && beyond.batch.records.len() == index + 1
+            && is_no_traffic(&beyond.batch.records[index], before)
+        {
+            beyond.take_back(index);
+        } else if self.lists.is_some() {
             beyond.settle(index, elements);
         }
     }
@@ -258,6 +267,20 @@ impl Beyond<'_> {
     /// True if the output wants `element` as it is.
     pub(super) fn keeps(&self, element: ElementId) -> bool {
         self.context.domain.is_some_and(|domain| domain.exporter.settings.selection.elements.has(element))
+    }
+
+    /// Takes back row `index`, the last one, with all that was kept for it: it is no flow.
+    fn take_back(&mut self, index: usize) {
+        let Self { budget, batch, ran, .. } = self;
+        let unknown = batch.records[index].sampling_source == SamplingSource::Unknown;
+        batch.records.truncate(index);
+        let is_kept = |record: u32| (record as usize) < index;
+        batch.elements.truncate(batch.elements.partition_point(|e| is_kept(e.record)));
+        batch.fields.truncate(batch.fields.partition_point(|f| is_kept(f.record)));
+        budget.0 += 1;
+        ran.rows -= 1;
+        ran.sampling_unknown -= u32::from(unknown);
+        ran.non_flow += 1;
     }
 
     /// Ends record `index`, whose elements begin at `elements`: a record without addresses whose lists held flows is none

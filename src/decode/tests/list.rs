@@ -7,12 +7,12 @@ use super::*;
 use crate::flow::{ElementId, ElementValue};
 
 const CERT: u32 = 6_871;
-const REVERSE: u32 = 29_305;
+pub(super) const REVERSE: u32 = 29_305;
 /// All of these are properties of the record.
-const ALL_OF: u8 = 3;
+pub(super) const ALL_OF: u8 = 3;
 
 /// A template of (enterprise, element, length).
-fn fields(id: u16, fields: &[(u32, u16, u16)]) -> Vec<u8> {
+pub(super) fn fields(id: u16, fields: &[(u32, u16, u16)]) -> Vec<u8> {
     let mut body = words(&[id, u16::try_from(fields.len()).unwrap()]);
     for (pen, element, length) in fields {
         let bit = if *pen == 0 { 0 } else { 0x8000 };
@@ -25,14 +25,14 @@ fn fields(id: u16, fields: &[(u32, u16, u16)]) -> Vec<u8> {
 }
 
 /// A value of variable length with its prefix.
-fn prefixed(octets: &[u8]) -> Vec<u8> {
+pub(super) fn prefixed(octets: &[u8]) -> Vec<u8> {
     match u8::try_from(octets.len()) {
         Ok(short) if short < 255 => [&[short][..], octets].concat(),
         _ => [&[255][..], &u16::try_from(octets.len()).unwrap().to_be_bytes(), octets].concat(),
     }
 }
 
-fn basic(semantic: u8, element: ElementId, length: u16, values: &[u8]) -> Vec<u8> {
+pub(super) fn basic(semantic: u8, element: ElementId, length: u16, values: &[u8]) -> Vec<u8> {
     let bit = if element.pen == 0 { 0 } else { 0x8000 };
     let mut octets = [vec![semantic], words(&[element.id | bit, length])].concat();
     if element.pen != 0 {
@@ -41,23 +41,23 @@ fn basic(semantic: u8, element: ElementId, length: u16, values: &[u8]) -> Vec<u8
     [octets, values.to_vec()].concat()
 }
 
-fn sub(semantic: u8, template: u16, records: &[u8]) -> Vec<u8> {
+pub(super) fn sub(semantic: u8, template: u16, records: &[u8]) -> Vec<u8> {
     [vec![semantic], words(&[template]), records.to_vec()].concat()
 }
 
-fn multi(semantic: u8, entries: &[(u16, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn multi(semantic: u8, entries: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let entry = |(id, records): &(u16, Vec<u8>)| {
         [words(&[*id, u16::try_from(records.len() + 4).unwrap()]), records.clone()].concat()
     };
     [vec![semantic], entries.iter().flat_map(entry).collect()].concat()
 }
 
-const fn iana(id: u16) -> ElementId {
+pub(super) const fn iana(id: u16) -> ElementId {
     ElementId { pen: 0, id }
 }
 
 /// A domain that learned `templates`.
-fn learned(selection: Selection, templates: &[Vec<u8>]) -> (Bench, Arc<Domain>) {
+pub(super) fn learned(selection: Selection, templates: &[Vec<u8>]) -> (Bench, Arc<Domain>) {
     let mut bench = Bench::with(DecodeSettings { selection, ..DecodeSettings::default() });
     let domain = bench.domain(Version::Ipfix, 1);
     let outcome = bench.decode(&domain, &ipfix(1, 0, &[set(2, &templates.concat())]));
@@ -65,7 +65,7 @@ fn learned(selection: Selection, templates: &[Vec<u8>]) -> (Bench, Arc<Domain>) 
     (bench, domain)
 }
 
-fn data(bench: &mut Bench, domain: &Domain, records: &[u8]) -> Outcome {
+pub(super) fn data(bench: &mut Bench, domain: &Domain, records: &[u8]) -> Outcome {
     bench.decode(domain, &ipfix(1, 0, &[set(256, records)]))
 }
 

@@ -49,10 +49,6 @@ macro_rules! fields {
 fields! {
     /// dot1qCustomerVlanId 245.
     InnerVlan = "inner_vlan_id", Unsigned;
-    /// natEvent 230.
-    NatEvent = "nat_event", Unsigned;
-    /// firewallEvent 233.
-    FirewallEvent = "firewall_event", Unsigned;
     /// Labels of the MPLS stack, the outermost first.
     MplsLabels = "mpls_labels", Numbers;
     /// Number of the overlay network (VXLAN).
@@ -143,7 +139,7 @@ mod tests {
         }
         assert_eq!(Field::of_name("nonsense"), None);
         let mut set = FieldSet::NONE;
-        set.add(Field::NatEvent);
-        assert!(set.has(Field::NatEvent) && !set.has(Field::InnerVlan) && !set.is_empty());
+        set.add(Field::Vni);
+        assert!(set.has(Field::Vni) && !set.has(Field::InnerVlan) && !set.is_empty());
     }
 }

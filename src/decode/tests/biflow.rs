@@ -1,21 +1,7 @@
 //! Records that tell both directions (RFC 5103).
 
+use super::list::{REVERSE, fields};
 use super::*;
-
-const REVERSE: u32 = 29_305;
-
-/// A template of (element, length), reverse ones with their enterprise number.
-fn fields(id: u16, fields: &[(u32, u16, u16)]) -> Vec<u8> {
-    let mut body = words(&[id, u16::try_from(fields.len()).unwrap()]);
-    for (pen, element, length) in fields {
-        let bit = if *pen == 0 { 0 } else { 0x8000 };
-        body.extend(words(&[element | bit, *length]));
-        if *pen != 0 {
-            body.extend(pen.to_be_bytes());
-        }
-    }
-    body
-}
 
 /// Addresses, ports, interfaces, flags, counters and millisecond stamps of both directions.
 fn biflow_template() -> Vec<u8> {

@@ -156,8 +156,7 @@ struct Learned {
 
 impl Learner {
     fn new(selection: Selection) -> Self {
-        let settings =
-            DecodeSettings { selection, sampling_default: None, sampling_override: None, park_age_ns: PARK_AGE_NS };
+        let settings = DecodeSettings { selection, park_age_ns: PARK_AGE_NS, ..DecodeSettings::default() };
         let exporter = Exporter::of_address(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let state = Arc::new(ExporterState::new(Arc::new(exporter), settings, Arc::default()));
         Self { state, domains: BTreeMap::new() }

@@ -33,6 +33,7 @@ pub(super) fn settings(listeners: usize, workers: usize) -> CollectSettings {
             sampling_default: None,
             sampling_override: None,
             park_age_ns: 60_000_000_000,
+            ..DecodeSettings::default()
         },
         switch_id_from_ip: true,
         switch_id: String::new(),

@@ -100,6 +100,7 @@ pub(super) fn settings(
                 } else {
                     0
                 },
+                ..DecodeSettings::default()
             },
             switch_id_from_ip: values.flag("switch_id.from_ip"),
             switch_id: values.text("switch_id.fixed").to_owned(),

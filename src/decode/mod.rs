@@ -17,6 +17,7 @@ mod section;
 mod selection;
 mod sequence;
 mod set;
+mod status;
 mod template;
 mod time;
 mod v5;
@@ -24,8 +25,9 @@ mod value;
 
 pub use domain::{Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
-pub use selection::{DecodeSettings, Elements, Selection};
+pub use selection::{DecodeSettings, Elements, PostCounters, Profile, Selection};
 pub use sequence::{SequenceDelta, SequenceNote};
+pub use status::{TemplateEvent, TemplateEventKind, TemplateStatus};
 
 use std::net::SocketAddr;
 

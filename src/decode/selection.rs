@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::element::Registry;
 use crate::flow::{ElementId, FieldSet};
 use crate::limits::PARKED_AGE_S;
 
@@ -75,6 +76,37 @@ pub struct DecodeSettings {
     pub sampling_override: Option<u32>,
     /// Age at which a parked set is dropped, nanoseconds; 0 switches parking off.
     pub park_age_ns: u64,
+    /// How its messages are to be taken where the standards leave it open or are not kept.
+    pub profile: Profile,
+    /// What elements are called: the built-in tables, the operator's file, what exporters taught.
+    pub registry: Arc<Registry>,
+}
+
+/// How an exporter's messages are taken where the standards leave it open or are not kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Its maker's Private Enterprise Number: NetFlow v9 field types above 32767 are that maker's (N9-27).
+    pub maker: Option<u32>,
+    /// What 23 and 24 are (B-3).
+    pub post_counters: PostCounters,
+    /// A field of a NetFlow v9 template may be an enterprise field of IPFIX's form (N9-28).
+    pub enterprise_in_v9: bool,
+    /// It forwards for others: the exporter that its records name is theirs (IX-41).
+    pub is_mediator: bool,
+    /// A set whose padding is not zero is dropped: its template may be another (IX-05).
+    pub drops_odd_padding: bool,
+    /// Type records (RFC 5610) teach what its enterprise elements are called.
+    pub teaches_elements: bool,
+}
+
+/// What postOctetDeltaCount 23 and postPacketDeltaCount 24 count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PostCounters {
+    /// What left the exporter, as IANA has it.
+    #[default]
+    Post,
+    /// The other direction, as some probes send NetFlow v9's OUT_BYTES and OUT_PKTS.
+    Reverse,
 }
 
 impl Default for DecodeSettings {
@@ -85,6 +117,8 @@ impl Default for DecodeSettings {
             sampling_default: None,
             sampling_override: None,
             park_age_ns: PARKED_AGE_S.default * 1_000_000_000,
+            profile: Profile::default(),
+            registry: Arc::default(),
         }
     }
 }

@@ -17,12 +17,20 @@ pub struct Exporter {
     pub name: Option<Box<str>>,
     /// What the backend sees as `switch_id`.
     pub switch_id: Box<str>,
+    /// Its maker's Private Enterprise Number, if a rule or its options say it.
+    pub maker: Option<u32>,
 }
 
 impl Exporter {
     /// An exporter that no rule names: its switch_id is its address.
     #[must_use]
     pub fn of_address(address: IpAddr) -> Self {
-        Self { tenant: Arc::from(""), address, name: None, switch_id: address.to_string().into_boxed_str() }
+        Self {
+            tenant: Arc::from(""),
+            address,
+            name: None,
+            switch_id: address.to_string().into_boxed_str(),
+            maker: None,
+        }
     }
 }

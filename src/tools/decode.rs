@@ -102,6 +102,7 @@ pub fn decode_capture(
         sampling_default: None,
         sampling_override: None,
         park_age_ns: PARK_AGE_NS,
+        ..DecodeSettings::default()
     });
     let damage = loop {
         match capture.next_datagram() {

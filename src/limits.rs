@@ -100,6 +100,21 @@ pub const SECTION_LABELS_MAX: usize = 8;
 pub const SECTION_EXTENSIONS_MAX: usize = 8;
 /// Entries of one options table of one exporter.
 pub const OPTIONS_ENTRIES_PER_TABLE_MAX: usize = 16_384;
+/// Text of an options record that is kept, octets: interface descriptions end at 80 to 240.
+pub const OPTIONS_TEXT_OCTETS_MAX: usize = 256;
+/// Keys of one options record, of each kind: routers name an interface as input and as output.
+pub const OPTIONS_KEYS_MAX: usize = 4;
+/// Octets of an applicationId (RFC 6759) that names are kept for; makers send 4 to 9.
+pub const APPLICATION_ID_OCTETS_MAX: usize = 32;
+/// Elements that the type records (RFC 5610) of one exporter teach; makers have some hundreds.
+pub const LEARNED_ELEMENTS_PER_EXPORTER_MAX: usize = 4_096;
+/// Octets of the name of an element that a type record teaches; registered ones end at 50.
+pub const LEARNED_ELEMENT_NAME_OCTETS_MAX: usize = 64;
+/// Octets of the fields that one set of common properties (RFC 5473) lends each of its rows: what one message can
+/// make of it stays at 4 MiB.
+pub const COMMON_PROPERTIES_OCTETS_MAX: usize = KIB as usize;
+/// Entries of an options table that its picture shows.
+pub const OPTIONS_STATUS_ENTRIES_MAX: usize = 64;
 /// Largest sampling rate believed (protocol.md A-9).
 pub const SAMPLING_RATE_MAX: u32 = 16_777_215;
 /// Parked sets of one exporter.

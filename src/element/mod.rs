@@ -4,12 +4,14 @@
 //! when a template is compiled or a person asks, never per record. A leaf: it knows `ElementId` only.
 //! Reverse elements (PEN 29305, CERT's bit 14) stand in the tables too, made by rule.
 
+mod learned;
 mod registry;
 #[cfg(test)]
 #[expect(dead_code, reason = "the build script uses the rest of it")]
 mod table_parse;
 mod types;
 
+pub use learned::Taught;
 pub use registry::{ElementName, Registry};
 pub use types::{DataType, Semantics, Units};
 

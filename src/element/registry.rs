@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::learned::Learned;
 use super::{DataType, lookup, lookup_netflow9};
 use crate::flow::{ElementId, Exporter, Version};
 
@@ -18,7 +19,10 @@ pub struct ElementName {
 
 /// Elements by number and by name.
 #[derive(Debug, Default)]
-pub struct Registry {}
+pub struct Registry {
+    /// What exporters taught.
+    pub(super) learned: Learned,
+}
 
 impl Registry {
     /// What `exporter` means by `element` in a message of `version`; `maker` is its Private Enterprise Number, which
@@ -26,7 +30,7 @@ impl Registry {
     #[must_use]
     pub fn find(
         &self,
-        _exporter: &Exporter,
+        exporter: &Exporter,
         version: Version,
         element: ElementId,
         maker: Option<u32>,
@@ -34,14 +38,15 @@ impl Registry {
         let known = match (version, element.pen) {
             (Version::V9, 0) => lookup_netflow9(element.id, maker),
             _ => lookup(element),
-        }?;
-        Some(ElementName { name: Cow::Borrowed(known.name), data_type: known.data_type })
+        };
+        let known = known.map(|known| ElementName { name: Cow::Borrowed(known.name), data_type: known.data_type });
+        known.or_else(|| self.learned.find(exporter, element))
     }
 
     /// Grows with each change: what was asked before may be answered otherwise.
     #[must_use]
-    pub const fn generation(&self) -> u32 {
-        0
+    pub fn generation(&self) -> u32 {
+        self.learned.generation()
     }
 }
 

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 
 use super::learn::Learned;
-use super::options::OptionsFact;
+use super::options::{NameTables, OptionsFact, PropertiesTable};
 use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
 use super::selection::DecodeSettings;
@@ -93,7 +93,9 @@ pub struct ExporterState {
     pub(super) template_octets: AtomicU64,
     pub(super) options: RwLock<OptionsTables>,
     /// What `options` takes of the budget.
-    options_octets: AtomicU64,
+    pub(super) options_octets: AtomicU64,
+    /// Elements that its type records taught (IX-38).
+    pub(super) learned_elements: AtomicU64,
     /// Grows with each change of `options`: views made before are stale.
     pub(super) generation: AtomicU32,
 }
@@ -104,6 +106,10 @@ pub(super) struct OptionsTables {
     pub sampling: SamplingTables,
     /// systemInitTimeMilliseconds 160 by observation domain.
     pub system_init: FxHashMap<u32, u64>,
+    /// What things are called; the octets are accounted where they are learned, as those of `properties`.
+    pub names: NameTables,
+    /// Common properties (RFC 5473).
+    pub properties: PropertiesTable,
 }
 
 impl ExporterState {
@@ -119,6 +125,7 @@ impl ExporterState {
             template_octets: AtomicU64::new(0),
             options: RwLock::default(),
             options_octets: AtomicU64::new(0),
+            learned_elements: AtomicU64::new(0),
             generation: AtomicU32::new(0),
         }
     }
@@ -126,7 +133,8 @@ impl ExporterState {
     /// Entries of the exporter's options tables.
     #[must_use]
     pub fn options_entries(&self) -> usize {
-        self.options.read().unwrap_or_else(PoisonError::into_inner).entries()
+        let tables = self.options.read().unwrap_or_else(PoisonError::into_inner);
+        tables.entries() + tables.names.len() + tables.properties.len()
     }
 
     /// Applies what an options record of `domain` said. An entry that the process has no octets left for
@@ -172,6 +180,9 @@ impl Drop for ExporterState {
     /// The exporter is forgotten: its options tables go. Templates go with their domains.
     fn drop(&mut self) {
         self.budget.learned_octets.fetch_sub(*self.options_octets.get_mut(), Ordering::AcqRel);
+        if *self.learned_elements.get_mut() > 0 {
+            self.settings.registry.forget(&self.exporter);
+        }
     }
 }
 
@@ -405,6 +416,13 @@ impl Domain {
         drop(tables);
         self.view.store(Arc::new(fresh));
         fresh
+    }
+
+    /// Learns which fields of a template make up the flow key (IX-39); of one that is not known there is nothing to learn.
+    pub(super) fn learn_flow_keys(&self, template: u16, keys: u64) {
+        if let Some(plan) = self.plan(template) {
+            plan.flow_keys.store(keys, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn give_back_parked(&self, counts: ParkedCounts) {

@@ -170,9 +170,9 @@ impl Walk<'_> {
     fn run(&mut self, plan: &DecodePlan, id: u16, body: &[u8], envelope: &Envelope) -> Option<u32> {
         match &plan.kind {
             PlanKind::Options(options) => {
-                let exporter = &self.domain.exporter;
-                let domain = envelope.header.observation_domain;
-                let ran = options.run(body, &mut self.budget, |fact| exporter.learn(domain, &fact));
+                let ran = options.run(body, &mut self.budget, |view| {
+                    options.learn(view, self.domain, envelope, self.batch, &mut self.outcome);
+                });
                 let Some((records, cut)) = ran else {
                     self.outcome.drop_set(SetDropKind::BadRecord);
                     return None;
@@ -200,8 +200,9 @@ impl Walk<'_> {
             return None;
         };
         let view = domain.options_view();
-        let tables =
-            (plan.names_sampler || view.scoped).then(|| state.options.read().unwrap_or_else(PoisonError::into_inner));
+        let asks_sampling = plan.names_sampler || view.scoped;
+        let tables = (asks_sampling || plan.asks_options())
+            .then(|| state.options.read().unwrap_or_else(PoisonError::into_inner));
         let uptime = (header.version == Version::V9).then_some(header.sys_uptime_ms);
         let mut clock = MessageClock::new(header.export_ms, uptime, receive_ns);
         if state.settings.selection.receive_window {
@@ -216,7 +217,8 @@ impl Walk<'_> {
             sampling_override: state.settings.sampling_override,
             sampling_domain: view.sampling,
             domain: Some(domain),
-            sampling_tables: tables.as_ref().map(|t| &t.sampling),
+            sampling_tables: tables.as_ref().filter(|_| asks_sampling).map(|t| &t.sampling),
+            options: tables.as_deref(),
         };
         match plan.run(body, &context, &mut self.budget, self.batch) {
             Ok(ran) => {
@@ -227,6 +229,7 @@ impl Walk<'_> {
                 self.outcome.sampling_unknown += ran.sampling_unknown;
                 self.outcome.non_flow_records += ran.non_flow;
                 self.outcome.lists_unread += ran.lists_unread;
+                self.outcome.common_properties_unknown += ran.common_properties_unknown;
                 if ran.cut {
                     self.outcome.drop_set(SetDropKind::TooManyRows);
                     return None;

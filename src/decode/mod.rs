@@ -27,7 +27,9 @@ pub use domain::{Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, 
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use selection::{DecodeSettings, Elements, PostCounters, Profile, Selection};
 pub use sequence::{SequenceDelta, SequenceNote};
-pub use status::{TemplateEvent, TemplateEventKind, TemplateStatus};
+pub use status::{
+    NamedEntry, OptionsStatus, SamplingEntry, SamplingEntryScope, TemplateEvent, TemplateEventKind, TemplateStatus,
+};
 
 use std::net::SocketAddr;
 
@@ -100,6 +102,10 @@ pub struct Outcome {
     pub options_records: u32,
     /// Data records that are statistics of the exporter, no flows (D-1).
     pub non_flow_records: u32,
+    /// Type records (RFC 5610) that taught nothing: IANA's element, named otherwise before, no name, no room.
+    pub elements_refused: u32,
+    /// Data records whose common properties (RFC 5473) nobody told: their rows lack what those would say.
+    pub common_properties_unknown: u32,
     /// Templates that were new or changed.
     pub templates_learned: u32,
     /// Template records refused.

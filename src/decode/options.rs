@@ -1,13 +1,35 @@
-//! Options records -> learned state: sampling by scope, and the exporter's boot time.
+//! Options records -> learned state: sampling by scope, boot times, names, types, flow keys, common properties.
 //!
-//! Options records never become flows (N9-22). Scope fields of NetFlow v9 are scope types, another
-//! number space than field types (N9-21).
+//! Options records never become flows (N9-22). What an exporter says of an observation domain in the scope (149) holds
+//! for that domain, whichever one the message is of (IX-27).
 
-use super::plan::RowBudget;
+mod fields;
+mod names;
+mod picture;
+mod properties;
+mod table;
+mod text;
+mod types;
+
+use std::sync::PoisonError;
+
+use self::fields::Fields;
+use self::names::NamesPlan;
+pub(super) use self::names::{APPLICATION, ApplicationId, INTERFACE, NameTables};
+use self::properties::PropertiesPlan;
+pub(super) use self::properties::{Properties, PropertiesTable};
+pub(super) use self::table::Purse;
+pub(super) use self::text::{TEXT_ROOM, text};
+use self::types::TypePlan;
+use super::Outcome;
+use super::domain::{Domain, ExporterState};
+use super::learn::Envelope;
+use super::plan::{Place, RecordView, RowBudget};
 use super::sampling::{SamplingFacts, SamplingScope};
-use super::template::{Template, VARIABLE_LENGTH};
+use super::selection::Selection;
+use super::template::Template;
 use super::value::{field_positions, float, unsigned};
-use crate::flow::{ElementId, Version};
+use crate::flow::{ElementId, FlowBatch, Version};
 use crate::limits::FIELDS_PER_TEMPLATE_MAX;
 
 /// What a field of an options record tells.
@@ -29,9 +51,7 @@ enum Role {
 #[derive(Debug, Clone, Copy)]
 struct Item {
     role: Role,
-    field: u16,
-    length: u16,
-    offset: u16,
+    place: Place,
 }
 
 /// How to read the records of an options template.
@@ -41,7 +61,16 @@ pub(super) struct OptionsPlan {
     pub record_octets: usize,
     variable: bool,
     lengths: Box<[u16]>,
+    /// Sampling and boot time.
     items: Box<[Item]>,
+    /// observationDomainId 149 of the scope: the domain that is spoken of.
+    domain: Option<Place>,
+    names: Option<Box<NamesPlan>>,
+    types: Option<TypePlan>,
+    /// templateId 145 of the scope and its flowKeyIndicator 173 (IX-39).
+    flow_keys: Option<(Place, Place)>,
+    /// RFC 5473.
+    properties: Option<Box<PropertiesPlan>>,
 }
 
 /// What one options record said.
@@ -55,16 +84,7 @@ pub(super) struct OptionsFact {
     pub system_init_ms: Option<u64>,
 }
 
-fn role(element: ElementId, scope_of_v9: bool) -> Option<Role> {
-    if scope_of_v9 {
-        // RFC 3954 6.1: 1 System, 2 Interface, 3 Line Card, 4 Cache, 5 Template.
-        return match element.id {
-            2 => Some(Role::Interface),
-            3 => Some(Role::LineCard),
-            5 => Some(Role::Template),
-            _ => None,
-        };
-    }
+fn role(element: ElementId) -> Option<Role> {
     if element.pen != 0 {
         return None;
     }
@@ -86,34 +106,31 @@ fn role(element: ElementId, scope_of_v9: bool) -> Option<Role> {
 
 impl OptionsPlan {
     /// Compiles an options template whose first `scopes` fields are the scope.
-    pub(super) fn compile(template: &Template, scopes: u16, version: Version) -> Self {
-        let mut items = Vec::new();
-        let mut offset = 0_u16;
-        let mut lengths = Vec::new();
-        for (index, specifier) in template.fields.iter().enumerate() {
-            // Nothing of it is in the record.
-            if specifier.length == 0 {
-                continue;
-            }
-            let field = u16::try_from(lengths.len()).unwrap_or(u16::MAX);
-            lengths.push(specifier.length);
-            let in_scope = index < usize::from(scopes);
-            let found = role(specifier.element, in_scope && version == Version::V9);
-            // Interface, card and template are a scope, or plain information (IE 10 beside a name).
-            let found = found.filter(|r| in_scope || !matches!(r, Role::Interface | Role::Template | Role::LineCard));
-            if let Some(role) = found {
-                items.push(Item { role, field, length: specifier.length, offset });
-            }
-            if specifier.length != VARIABLE_LENGTH {
-                offset = offset.saturating_add(specifier.length);
-            }
-        }
+    pub(super) fn compile(template: &Template, scopes: u16, version: Version, selection: &Selection) -> Self {
+        let fields = Fields::of(template, scopes, version);
+        // Interface, card and template are a scope, or plain information (IE 10 beside a name).
+        let item = |(place, in_scope): (&Place, bool)| {
+            let role = role(place.element)?;
+            let counts = in_scope || !matches!(role, Role::Interface | Role::Template | Role::LineCard);
+            counts.then_some(Item { role, place: *place })
+        };
         Self {
             record_octets: template.record_octets_min(),
             variable: template.is_variable(),
-            lengths: lengths.into(),
-            items: items.into(),
+            lengths: template.fields.iter().map(|f| f.length).filter(|length| *length > 0).collect(),
+            items: fields.iter().filter_map(item).collect(),
+            domain: fields.scope(149),
+            names: NamesPlan::compile(&fields),
+            types: TypePlan::compile(&fields),
+            flow_keys: fields.scope(145).zip(fields.find(173)),
+            properties: PropertiesPlan::compile(template, scopes, &fields, version, selection),
         }
+    }
+
+    /// Octets that it takes beside those of its template's fields.
+    pub(super) fn octets(&self) -> u64 {
+        let properties = self.properties.as_ref().map_or(0, |_| self.lengths.len() as u64 * 44);
+        properties + self.names.as_ref().map_or(0, |_| size_of::<NamesPlan>() as u64)
     }
 
     /// Reads the records of a set's body while `budget` lasts; returns how many there were and whether
@@ -122,7 +139,7 @@ impl OptionsPlan {
         &self,
         body: &[u8],
         budget: &mut RowBudget,
-        mut learn: impl FnMut(OptionsFact),
+        mut learn: impl FnMut(&RecordView<'_>),
     ) -> Option<(u32, bool)> {
         let mut records = 0;
         let mut rest = body;
@@ -144,26 +161,55 @@ impl OptionsPlan {
             budget.0 -= 1;
             let (record, after) = rest.split_at(octets);
             records += 1;
-            if !self.items.is_empty() {
-                learn(self.read(record, &positions));
-            }
+            learn(&RecordView { octets: record, positions: self.variable.then_some(&positions[..]) });
             rest = after;
         }
         Some((records, false))
     }
 
-    fn read(&self, record: &[u8], positions: &[(u32, u16)]) -> OptionsFact {
+    /// Learns what one record of a message says.
+    pub(super) fn learn(
+        &self,
+        view: &RecordView<'_>,
+        domain: &Domain,
+        envelope: &Envelope,
+        batch: &mut FlowBatch,
+        outcome: &mut Outcome,
+    ) {
+        let exporter = &domain.exporter;
+        let of_message = envelope.header.observation_domain;
+        let number = |place: &Place| view.field(place).and_then(unsigned).and_then(|value| u32::try_from(value).ok());
+        // 0 is no domain in particular: the message's.
+        let of = self.domain.as_ref().and_then(number).filter(|domain| *domain != 0).unwrap_or(of_message);
+        if !self.items.is_empty() {
+            exporter.learn(of, &self.read(view));
+        }
+        if let Some(names) = &self.names {
+            exporter.learn_names(of, names, view);
+        }
+        if let Some(types) = &self.types
+            && exporter.settings.profile.teaches_elements
+        {
+            outcome.elements_refused += u32::from(!types.learn(view, exporter));
+        }
+        if let Some((template, keys)) = &self.flow_keys
+            && of == of_message
+            && let Some(id) = number(template).and_then(|id| u16::try_from(id).ok())
+            && let Some(keys) = view.field(keys).and_then(unsigned)
+        {
+            domain.learn_flow_keys(id, keys);
+        }
+        if let Some(properties) = &self.properties {
+            properties.learn(view, of, domain, envelope, batch);
+        }
+    }
+
+    fn read(&self, view: &RecordView<'_>) -> OptionsFact {
         let mut facts = SamplingFacts::default();
         let (mut sampler, mut interface, mut template, mut card) = (None, None, None, None);
         let mut system_init_ms = None;
         for item in &self.items {
-            let (offset, length) = if self.variable {
-                let (offset, length) = positions[usize::from(item.field)];
-                (offset as usize, usize::from(length))
-            } else {
-                (usize::from(item.offset), usize::from(item.length))
-            };
-            let Some(octets) = record.get(offset..offset + length) else { continue };
+            let Some(octets) = view.field(&item.place) else { continue };
             let value = unsigned(octets);
             match item.role {
                 Role::Interface => interface = value.and_then(|v| u32::try_from(v).ok()),
@@ -180,6 +226,7 @@ impl OptionsPlan {
             }
         }
         let scope = match (sampler, interface, template, card) {
+            (Some(id), Some(index), ..) => SamplingScope::SamplerOn(id, index),
             (Some(id), ..) => SamplingScope::Sampler(id),
             (None, Some(index), ..) => SamplingScope::Interface(index),
             (None, None, Some(id), _) => SamplingScope::Template(id),
@@ -187,5 +234,18 @@ impl OptionsPlan {
             _ => SamplingScope::Domain,
         };
         OptionsFact { scope, rate: facts.rate(), system_init_ms }
+    }
+}
+
+impl ExporterState {
+    /// What its options tables may still take.
+    pub(super) fn purse(&self) -> Purse<'_> {
+        Purse { budget: &self.budget, taken: &self.options_octets }
+    }
+
+    /// Applies what an options record said of names in `domain`.
+    fn learn_names(&self, domain: u32, names: &NamesPlan, view: &RecordView<'_>) {
+        let mut tables = self.options.write().unwrap_or_else(PoisonError::into_inner);
+        names.learn(view, domain, &mut tables.names, self.purse());
     }
 }

@@ -3,8 +3,11 @@
 //! Tables are per exporter and outlive templates. What an options record costs does not depend on
 //! the size of its table (DEC-8); entries are bounded by `OPTIONS_ENTRIES_PER_TABLE_MAX` each.
 
+mod pairs;
+
 use rustc_hash::FxHashMap;
 
+use self::pairs::Pairs;
 use crate::flow::SamplingSource;
 use crate::limits::{OPTIONS_ENTRIES_PER_TABLE_MAX, SAMPLING_RATE_MAX};
 
@@ -54,10 +57,12 @@ fn rate_of_probability(probability: f64) -> Option<u64> {
 }
 
 /// What an options record is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SamplingScope {
     /// The sampler with this id (302 or 48: one id space).
     Sampler(u64),
+    /// The sampler with this id where it works for this interface (IX-27).
+    SamplerOn(u64, u32),
     /// An interface.
     Interface(u32),
     /// A template.
@@ -94,6 +99,7 @@ pub(super) struct SamplingTables {
     samplers: FxHashMap<(u32, u64), u32>,
     /// Sampler ids whatever the domain: how many domains have one of it, and the rate of the latest.
     sampler_ids: FxHashMap<u64, (u32, u32)>,
+    pairs: Pairs,
     cards: FxHashMap<(u32, u32), u32>,
     /// How many cards of a domain tell a rate; no more entries than `cards`.
     card_rates: FxHashMap<(u32, u32), u32>,
@@ -123,6 +129,7 @@ impl SamplingTables {
                 }
                 changed
             }
+            SamplingScope::SamplerOn(id, index) => self.pairs.learn(domain, id, index, rate),
             SamplingScope::Interface(index) => insert(&mut self.interfaces, (domain, index), rate),
             SamplingScope::Template(id) => insert(&mut self.templates, (domain, id), rate),
             SamplingScope::LineCard(card) => self.learn_card(domain, card, rate),
@@ -161,6 +168,7 @@ impl SamplingTables {
     pub(super) fn knows(&self, domain: u32, scope: SamplingScope) -> bool {
         match scope {
             SamplingScope::Sampler(id) => self.samplers.contains_key(&(domain, id)),
+            SamplingScope::SamplerOn(id, index) => self.pairs.knows(domain, id, index),
             SamplingScope::Interface(index) => self.interfaces.contains_key(&(domain, index)),
             SamplingScope::Template(id) => self.templates.contains_key(&(domain, id)),
             SamplingScope::LineCard(card) => self.cards.contains_key(&(domain, card)),
@@ -193,7 +201,7 @@ impl SamplingTables {
         template: u16,
     ) -> Option<(u32, SamplingSource)> {
         if let Some(id) = sampler
-            && let Some(rate) = self.sampler(domain, id)
+            && let Some(rate) = self.pairs.of(domain, id, interface).or_else(|| self.sampler(domain, id))
         {
             return Some((rate, SamplingSource::Sampler));
         }
@@ -208,6 +216,7 @@ impl SamplingTables {
     /// Step 2: the sampler of this domain, of the exporter as a whole, or the exporter's only one with this id.
     fn sampler(&self, domain: u32, id: u64) -> Option<u32> {
         let known = self.samplers.get(&(domain, id)).or_else(|| self.samplers.get(&(0, id))).copied();
+        let known = known.or_else(|| self.pairs.agreed(domain, id));
         known.or_else(|| self.sampler_ids.get(&id).and_then(|(domains, rate)| (*domains == 1).then_some(*rate)))
     }
 
@@ -228,6 +237,7 @@ impl SamplingTables {
         let cards = 2 * self.cards.len();
         self.samplers.len()
             + self.sampler_ids.len()
+            + self.pairs.len()
             + cards
             + self.interfaces.len()
             + self.templates.len()
@@ -249,6 +259,29 @@ fn insert<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, u32>, key: K, rate: u3
         return false;
     }
     map.insert(key, rate) != Some(rate)
+}
+
+impl SamplingTables {
+    /// Up to `most` entries that speak of less than a domain, as (domain, scope, rate), in the order of their numbers.
+    pub(super) fn entries(&self, most: usize) -> Vec<(u32, SamplingScope, u32)> {
+        let mut entries: Vec<_> =
+            self.samplers.iter().map(|((d, id), r)| (*d, SamplingScope::Sampler(*id), *r)).collect();
+        entries.extend(self.pairs.iter());
+        entries.extend(self.interfaces.iter().map(|((d, i), r)| (*d, SamplingScope::Interface(*i), *r)));
+        entries.extend(self.templates.iter().map(|((d, t), r)| (*d, SamplingScope::Template(*t), *r)));
+        entries.extend(self.cards.iter().map(|((d, c), r)| (*d, SamplingScope::LineCard(*c), *r)));
+        entries.sort_unstable();
+        entries.truncate(most);
+        entries
+    }
+
+    /// Rates that domains as a whole have, at most `most`.
+    pub(super) fn wide(&self, most: usize) -> Vec<(u32, u32)> {
+        let mut rates: Vec<_> = self.domains.iter().filter_map(|(d, rates)| Some((*d, rates.rate()?))).collect();
+        rates.sort_unstable();
+        rates.truncate(most);
+        rates
+    }
 }
 
 #[cfg(test)]

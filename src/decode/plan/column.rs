@@ -282,6 +282,7 @@ mod tests {
             sampling_domain: (1, SamplingSource::Unknown),
             domain: None,
             sampling_tables: None,
+            options: None,
         };
         let mut batch = FlowBatch::with_capacity(64);
         for octets in sets {

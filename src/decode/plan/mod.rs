@@ -5,15 +5,18 @@
 //! (a wrong one loses the field, never the record: DEC-4), which clock the times use. `run` then only
 //! moves octets. A field that nobody wants has no step and costs nothing.
 
+mod by_options;
 mod card;
 mod cert;
 mod clock;
 mod column;
+mod common;
 mod compile;
 mod event;
 mod fill;
 mod judge;
 mod list;
+mod named;
 mod reverse;
 mod rich;
 mod run;
@@ -21,7 +24,8 @@ mod section;
 mod step;
 
 pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};
-pub(super) use run::{RowBudget, RunContext, icmp_from_ports};
+pub(super) use rich::{Place, RecordView, places};
+pub(super) use run::{ListBudget, RowBudget, RunContext, icmp_from_ports};
 
 use std::sync::atomic::AtomicU64;
 
@@ -55,6 +59,8 @@ pub(super) struct DecodePlan {
     pub refreshed_ns: AtomicU64,
     /// What it takes, as the learned-state budget counts it.
     pub octets: u64,
+    /// flowKeyIndicator 173: bit 0 is the first field (IX-39); 0 as long as nobody told.
+    pub flow_keys: AtomicU64,
 }
 
 /// How to read flow records.
@@ -101,20 +107,41 @@ impl DecodePlan {
     pub(super) fn compile(template: Template, version: Version, selection: &Selection, now_ns: u64) -> Self {
         let kind = match template.kind {
             TemplateKind::Data => PlanKind::Data(compile::data(&template, version, selection)),
-            TemplateKind::Options { scopes } => PlanKind::Options(OptionsPlan::compile(&template, scopes, version)),
+            TemplateKind::Options { scopes } => {
+                PlanKind::Options(OptionsPlan::compile(&template, scopes, version, selection))
+            }
         };
         // Specifiers 12 octets, steps up to 16 a field, keeps 16, map entry and box headers 256.
-        let clocks = match &kind {
-            PlanKind::Data(data) => size_of_val::<[Clock]>(&data.clocks),
-            PlanKind::Options(_) => 0,
+        let further = match &kind {
+            PlanKind::Data(data) => size_of_val::<[Clock]>(&data.clocks) as u64,
+            PlanKind::Options(options) => options.octets(),
         };
-        let octets = 256 + template.fields.len() as u64 * 44 + clocks as u64;
+        let octets = 256 + template.fields.len() as u64 * 44 + further;
         let record_octets_min = template.record_octets_min().max(1);
-        Self { template, kind, record_octets_min, refreshed_ns: AtomicU64::new(now_ns), octets }
+        Self {
+            template,
+            kind,
+            record_octets_min,
+            refreshed_ns: AtomicU64::new(now_ns),
+            octets,
+            flow_keys: AtomicU64::new(0),
+        }
     }
 
     /// True if data sets of either template read the same.
     pub(super) fn same_layout(&self, template: &Template) -> bool {
         self.template.kind == template.kind && self.template.fields == template.fields
+    }
+}
+
+impl DataPlan {
+    /// How the records of `template` are read as flows.
+    pub(super) fn of(template: &Template, version: Version, selection: &Selection) -> Self {
+        compile::data(template, version, selection)
+    }
+
+    /// True if it asks the exporter's options tables for more than sampling.
+    pub(super) fn asks_options(&self) -> bool {
+        self.rich.as_ref().is_some_and(|rich| rich.by_options.is_some())
     }
 }

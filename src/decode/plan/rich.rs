@@ -5,6 +5,7 @@
 //! lacks, give it fields for the arena, append further rows (the other direction of a biflow), or take the row back.
 
 use super::DataPlan;
+use super::by_options::ByOptions;
 use super::card::LineCard;
 use super::cert::Flags;
 use super::event::Firewall;
@@ -90,12 +91,15 @@ pub(crate) struct Rich {
     reverse: Option<Reverse>,
     /// The same where the record stands in a list.
     pub(super) told: Option<Box<DataPlan>>,
+    /// What options told of what the record names.
+    pub(super) by_options: Option<ByOptions>,
 }
 
 impl Rich {
     /// None if the template asks nothing of the kind, or nothing that `selection` wants.
     pub(super) fn compile(template: &Template, _version: Version, selection: &Selection) -> Option<Box<Self>> {
         let card = LineCard::compile(template);
+        let by_options = ByOptions::compile(template, selection);
         let rich = if selection.interpret {
             let places = places(template);
             Self {
@@ -108,10 +112,22 @@ impl Rich {
                 may_be_statistics: may_be_statistics(template),
                 reverse: Reverse::compile(template),
                 told: reverse::told(template),
+                by_options,
             }
         } else {
             let (section, flags, lists, firewall, reverse, told) = (None, None, None, None, None, None);
-            Self { section, flags, card, lists, firewall, judges: false, may_be_statistics: false, reverse, told }
+            Self {
+                section,
+                flags,
+                card,
+                lists,
+                firewall,
+                judges: false,
+                may_be_statistics: false,
+                reverse,
+                told,
+                by_options,
+            }
         };
         let asks = rich.section.is_some()
             || rich.flags.is_some()
@@ -119,7 +135,8 @@ impl Rich {
             || rich.lists.is_some()
             || rich.firewall.is_some()
             || rich.reverse.is_some()
-            || rich.told.is_some();
+            || rich.told.is_some()
+            || rich.by_options.is_some();
         asks.then(|| Box::new(rich))
     }
 
@@ -141,6 +158,9 @@ impl Rich {
         if let Some(flags) = &self.flags {
             flags.fill(view, &mut batch.records[index]);
         }
+        if let Some(by_options) = &self.by_options {
+            by_options.fill(view, &mut batch.records[index], context, ran);
+        }
         let elements = batch.elements.len();
         let mut beyond = Beyond { context, budget, batch, ran };
         self.beyond(view, index, 0, &mut beyond);
@@ -151,6 +171,9 @@ impl Rich {
             beyond.take_back(index);
         } else if self.lists.is_some() {
             beyond.settle(index, elements);
+        }
+        if let Some(by_options) = &self.by_options {
+            by_options.push(view, index, context, batch);
         }
     }
 
@@ -203,8 +226,10 @@ impl Rich {
         if !carried(&row) {
             return None;
         }
-        // What stands in a list, or round it, is no part of the template that the other direction was read by.
-        if told.is_some() || depth > 0 {
+        // What stands in a list, or round it, or in common properties, is no part of the template that the other direction
+        // was read by.
+        let is_lent = self.by_options.as_ref().is_some_and(ByOptions::lends);
+        if told.is_some() || depth > 0 || is_lent {
             if !row.has(Presence::SAMPLING_IN_RECORD) {
                 (row.sampling_rate, row.sampling_source) = (forward.sampling_rate, forward.sampling_source);
             }

@@ -10,7 +10,7 @@ use super::column::{Column, ROWS, apply};
 use super::judge::{implausible, judge_direction};
 use super::rich::{RecordView, Rich};
 use super::step::{ObservationUnit, TimeKind};
-use crate::decode::domain::Domain;
+use crate::decode::domain::{Domain, OptionsTables};
 use crate::decode::sampling::{SamplingFacts, SamplingTables};
 use crate::decode::time::MessageClock;
 use crate::decode::value::field_positions;
@@ -39,6 +39,8 @@ pub(crate) struct RunContext<'a> {
     pub domain: Option<&'a Domain>,
     /// Tables to ask per record: only if the plan names samplers or the tables are scoped.
     pub sampling_tables: Option<&'a SamplingTables>,
+    /// All of the exporter's options tables: only if the plan wants names or common properties.
+    pub options: Option<&'a OptionsTables>,
 }
 
 /// Rows that a message may still become, and what may still be read inside its lists.
@@ -77,6 +79,8 @@ pub(crate) struct Ran {
     pub non_flow: u32,
     /// Lists, or records of them, that were not looked into.
     pub lists_unread: u32,
+    /// Records whose common properties nobody told.
+    pub common_properties_unknown: u32,
     /// The row budget ended before the set did.
     pub cut: bool,
 }

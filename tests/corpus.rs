@@ -6,12 +6,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clarion_collector::decode::Selection;
+use clarion_collector::flow::{Field, FieldSet, Value};
 use clarion_collector::sink::encode::ndjson::write_ndjson;
 use clarion_collector::tools::capture::Capture;
 use clarion_collector::tools::decode::decode_capture;
@@ -84,5 +85,38 @@ fn malformed_and_foreign_captures_do_no_harm() {
     }
     for path in captures(&corpus.join("sflow")) {
         assert_eq!(decode_to(&path, &folder.path().join("out")), 0, "{}", path.display());
+    }
+}
+
+/// What the rows of a capture say in `field`, each text once.
+fn texts(path: &Path, field: Field) -> BTreeSet<String> {
+    let selection = Selection { fields: FieldSet::ALL, ..Selection::CAPTURE };
+    let mut texts = BTreeSet::new();
+    decode_capture(&mut Capture::open(path).unwrap(), selection, |batch| {
+        for said in batch.fields.iter().filter(|said| said.field == field) {
+            let Value::Octets { offset, length } = said.value else { panic!("{field:?} is text") };
+            let octets = &batch.octets[offset as usize..][..usize::from(length)];
+            texts.insert(String::from_utf8(octets.to_vec()).unwrap());
+        }
+        Ok(())
+    })
+    .unwrap();
+    texts
+}
+
+#[test]
+fn names_of_options_tables_stand_in_the_rows() {
+    let Some(corpus) = common::corpus() else { return };
+    // Routers that say what their interfaces, VRFs and samplers are called, and rows that name them by number.
+    let expected = [
+        ("ipfix_cisco_mpls_vpn_401", Field::InputIfName, "TenGigE0_0_0_16"),
+        ("ipfix_cisco_mpls_vpn_401", Field::IngressVrf, ""),
+        ("ipfix_cisco_mpls_vpn_401", Field::SamplerName, ""),
+        ("ipfix_cisco_srv6_400", Field::InputIfName, ""),
+    ];
+    for (name, field, wanted) in expected {
+        let texts = texts(&corpus.join(format!("{name}.pcap")), field);
+        eprintln!("{name} {field:?} {texts:?}");
+        assert!(texts.iter().any(|text| text.contains(wanted)), "{name}: {field:?} is {texts:?}");
     }
 }

@@ -108,6 +108,8 @@ impl OptionsPlan {
     /// Compiles an options template whose first `scopes` fields are the scope.
     pub(super) fn compile(template: &Template, scopes: u16, version: Version, selection: &Selection) -> Self {
         let fields = Fields::of(template, scopes, version);
+        // Common properties are said of records, not of the exporter: a rate among them is theirs alone.
+        let is_table = fields.scope(137).is_none();
         // Interface, card and template are a scope, or plain information (IE 10 beside a name).
         let item = |(place, in_scope): (&Place, bool)| {
             let role = role(place.element)?;
@@ -118,9 +120,9 @@ impl OptionsPlan {
             record_octets: template.record_octets_min(),
             variable: template.is_variable(),
             lengths: template.fields.iter().map(|f| f.length).filter(|length| *length > 0).collect(),
-            items: fields.iter().filter_map(item).collect(),
+            items: fields.iter().filter(|_| is_table).filter_map(item).collect(),
             domain: fields.scope(149),
-            names: NamesPlan::compile(&fields),
+            names: NamesPlan::compile(&fields).filter(|_| is_table),
             types: TypePlan::compile(&fields),
             flow_keys: fields.scope(145).zip(fields.find(173)),
             properties: PropertiesPlan::compile(template, scopes, &fields, version, selection),

@@ -27,7 +27,7 @@ pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};
 pub(super) use rich::{Place, RecordView, places};
 pub(super) use run::{ListBudget, RowBudget, RunContext, icmp_from_ports};
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::clock::Clock;
 use self::rich::Rich;
@@ -126,6 +126,12 @@ impl DecodePlan {
             octets,
             flow_keys: AtomicU64::new(0),
         }
+    }
+
+    /// Which fields make up the flow key, if the exporter said it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the picture of templates shows it"))]
+    pub(super) fn flow_keys(&self) -> Option<u64> {
+        Some(self.flow_keys.load(Ordering::Relaxed)).filter(|keys| *keys != 0)
     }
 
     /// True if data sets of either template read the same.

@@ -6,13 +6,18 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use clarion_collector::decode::Selection;
-use clarion_collector::flow::{Field, FieldSet, Value};
+use clarion_collector::decode::{
+    Datagram, DecodeSettings, Domain, DomainKey, ExporterState, OptionsStatus, Selection, Session, decode, identify,
+};
+use clarion_collector::flow::{Exporter, Field, FieldSet, FlowBatch, Value};
+use clarion_collector::limits::FLOW_BATCH_RECORDS_MAX;
 use clarion_collector::sink::encode::ndjson::write_ndjson;
 use clarion_collector::tools::capture::Capture;
 use clarion_collector::tools::decode::decode_capture;
@@ -109,14 +114,60 @@ fn names_of_options_tables_stand_in_the_rows() {
     let Some(corpus) = common::corpus() else { return };
     // Routers that say what their interfaces, VRFs and samplers are called, and rows that name them by number.
     let expected = [
-        ("ipfix_cisco_mpls_vpn_401", Field::InputIfName, "TenGigE0_0_0_16"),
-        ("ipfix_cisco_mpls_vpn_401", Field::IngressVrf, ""),
-        ("ipfix_cisco_mpls_vpn_401", Field::SamplerName, ""),
-        ("ipfix_cisco_srv6_400", Field::InputIfName, ""),
+        ("ipfix_cisco_mpls_vpn_401", Field::InputIfName, "TenGigE0_0_0_16.12"),
+        ("ipfix_cisco_mpls_vpn_401", Field::InputIfDescription, "TenGigE0/0/0/16.12"),
+        ("ipfix_cisco_mpls_vpn_401", Field::IngressVrf, "A2"),
+        ("ipfix_cisco_mpls_vpn_401", Field::SamplerName, "NETFLOW-SAMPLER-MAP"),
+        ("ipfix_cisco_srv6_400", Field::InputIfName, "HundredGigE0_0_0_11"),
     ];
     for (name, field, wanted) in expected {
         let texts = texts(&corpus.join(format!("{name}.pcap")), field);
-        eprintln!("{name} {field:?} {texts:?}");
-        assert!(texts.iter().any(|text| text.contains(wanted)), "{name}: {field:?} is {texts:?}");
+        assert!(texts.contains(wanted), "{name}: {field:?} is {texts:?}");
     }
+}
+
+/// What the options records of a capture told, exporter by exporter.
+fn options_of(path: &Path) -> BTreeMap<IpAddr, OptionsStatus> {
+    let mut exporters: BTreeMap<IpAddr, (Arc<ExporterState>, HashMap<DomainKey, Domain>)> = BTreeMap::new();
+    let mut capture = Capture::open(path).unwrap();
+    let mut batch = FlowBatch::with_capacity(FLOW_BATCH_RECORDS_MAX);
+    while let Some(captured) = capture.next_datagram().unwrap() {
+        let Ok(header) = identify(captured.octets) else { continue };
+        let (state, domains) = exporters.entry(captured.src.ip()).or_insert_with(|| {
+            let exporter = Arc::new(Exporter::of_address(captured.src.ip()));
+            (Arc::new(ExporterState::new(exporter, DecodeSettings::default(), Arc::default())), HashMap::new())
+        });
+        let observation_domain = header.observation_domain;
+        let key = DomainKey { session: Session::Any, version: header.version, observation_domain };
+        let domain = domains.entry(key).or_insert_with(|| Domain::new(key, Arc::clone(state), None));
+        let datagram = Datagram { peer: captured.src, receive_ns: captured.time_ns, octets: captured.octets };
+        batch.clear();
+        decode(&datagram, &header, domain, &mut batch);
+    }
+    exporters.into_iter().map(|(address, (state, _))| (address, state.options_status())).collect()
+}
+
+#[test]
+fn options_tables_of_the_captures_show() {
+    let Some(corpus) = common::corpus() else { return };
+    let first = |name: &str| {
+        let mut all = options_of(&corpus.join(format!("{name}.pcap"))).into_values();
+        let status = all.next().unwrap();
+        assert!(all.next().is_none(), "{name} has one exporter");
+        status
+    };
+    let entries =
+        |status: &OptionsStatus, table: &str| status.entries.iter().find(|(name, _)| *name == table).unwrap().1;
+    // Tables of applications and interfaces without a flow that names them.
+    assert_eq!(entries(&first("v9_cisco_nbar_options260"), "applications"), 15);
+    let telegraf = first("v9_telegraf_options");
+    assert_eq!(telegraf.interfaces.len(), 8);
+    let loopback = telegraf.interfaces.iter().find(|i| i.id == 10).unwrap();
+    assert_eq!((&*loopback.name, &*loopback.description), ("Lo0", "Loopback0"));
+    let juniper = first("ipfix_juniper_mx240_options");
+    assert_eq!((juniper.boot_ms.len(), juniper.domain_rates.len(), juniper.addresses.len()), (1, 1, 1));
+    assert_eq!(first("v9_fortigate_521").domain_rates.len(), 1);
+    let cisco = first("ipfix_cisco_mpls_vpn_401");
+    assert_eq!((cisco.vrfs.len(), cisco.interfaces.len(), cisco.boot_ms.len()), (6, 5, 1));
+    assert_eq!(&*cisco.samplers[0].name, "NETFLOW-SAMPLER-MAP");
 }

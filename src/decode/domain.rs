@@ -411,6 +411,8 @@ impl Domain {
                 .system_init
                 .get(&self.key.observation_domain)
                 .or_else(|| tables.system_init.get(&0))
+                // The exporter booted as a whole, whichever domain says so.
+                .or_else(|| tables.system_init.values().next().filter(|_| tables.system_init.len() == 1))
                 .copied(),
         };
         drop(tables);

@@ -11,7 +11,7 @@ use super::table::{Purse, Table};
 use super::text::{TEXT_ROOM, TextRoom, text};
 use crate::decode::plan::{Place, RecordView};
 use crate::decode::value::unsigned;
-use crate::limits::{APPLICATION_ID_OCTETS_MAX, OPTIONS_ENTRIES_PER_TABLE_MAX, OPTIONS_KEYS_MAX};
+use crate::limits::{APPLICATION_ID_OCTETS_MAX, OPTIONS_KEYS_MAX};
 
 /// What is said of one thing, N texts.
 #[derive(Debug)]
@@ -219,7 +219,8 @@ impl NamesPlan {
         if let [Some(place)] = &self.domain
             && let Some(octets) = view.field(place)
         {
-            learn(&mut tables.domains, domain, (), [Some(text(octets, &mut TEXT_ROOM.clone()))], purse);
+            let mut room = TEXT_ROOM;
+            learn(&mut tables.domains, domain, (), [Some(text(octets, &mut room))], purse);
         }
         self.learn_facts(view, domain, &mut tables.facts, purse);
     }
@@ -249,6 +250,3 @@ impl NamesPlan {
         }
     }
 }
-
-// Each table alone fits what an exporter can be believed to have.
-const _: () = assert!(OPTIONS_ENTRIES_PER_TABLE_MAX <= u32::MAX as usize);

@@ -46,7 +46,8 @@ mod tests {
     use super::*;
 
     fn of(octets: &[u8]) -> String {
-        text(octets, &mut TEXT_ROOM.clone()).to_owned()
+        let mut room = TEXT_ROOM;
+        text(octets, &mut room).to_owned()
     }
 
     #[test]

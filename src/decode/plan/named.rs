@@ -89,12 +89,13 @@ impl Named {
 
     /// Gives a row the names that its record tells.
     pub fn own(&self, view: &RecordView<'_>, row: &mut Lacking<'_>) {
+        let mut room = TEXT_ROOM;
         for (field, place) in &self.own {
             let field = if row.is_reverse { other_end(*field) } else { *field };
             if self.wants(field, row)
                 && let Some(octets) = view.field(place)
             {
-                row.give_text(field, text(octets, &mut TEXT_ROOM.clone()));
+                row.give_text(field, text(octets, &mut room));
             }
         }
     }

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use proptest::prelude::*;
+
 use super::list::fields;
 use super::*;
-use crate::flow::{Field, FieldSet, Value};
+use crate::flow::{Field, FieldKind, FieldSet, Value};
 
 /// A selection that wants all fields.
 fn everything() -> DecodeSettings {
@@ -369,3 +371,69 @@ fn rows_without_a_wish_for_names_have_none() {
     let super::super::plan::PlanKind::Data(plan) = &plan.kind else { panic!("a data template") };
     assert!(plan.rich.is_none(), "a template without a wish pays nothing");
 }
+
+#[test]
+fn t_2_the_boot_time_of_an_only_domain_is_the_exporters() {
+    let mut bench = Bench::new();
+    let seven = bench.domain(Version::Ipfix, 7);
+    let eight = bench.domain(Version::Ipfix, 8);
+    let boot_ms = u64::from(EXPORT_S) * 1_000 - 3_600_000;
+    let table = options(300, 1, &[(0, 149, 4), (0, 160, 8)]);
+    let record = |domain: u32| set(300, &[&domain.to_be_bytes()[..], &boot_ms.to_be_bytes()].concat());
+    bench.decode(&seven, &ipfix(7, 0, &[set(3, &table), record(7)]));
+    let flows = fields(256, &[(0, 22, 4), (0, 21, 4), (0, 1, 4)]);
+    let row = [3_500_000_u32, 3_550_000, 9].map(u32::to_be_bytes).concat();
+    bench.decode(&eight, &ipfix(8, 0, &[set(2, &flows), set(256, &row)]));
+    assert_eq!((bench.last().start_ms, bench.last().end_ms), (boot_ms + 3_500_000, boot_ms + 3_550_000));
+    // Two of them: which?
+    bench.decode(&seven, &ipfix(7, 0, &[record(9)]));
+    bench.decode(&eight, &ipfix(8, 0, &[set(256, &row)]));
+    assert_eq!(bench.last().end_ms, u64::from(EXPORT_S) * 1_000);
+}
+
+proptest! {
+    /// Whatever options templates and records are: nothing panics, no row comes of them, and all is given back.
+    #[test]
+    fn a_10_any_options_are_survived(
+        list in prop::collection::vec((prop::sample::select(IDS), prop_oneof![0_u16..9, Just(40), Just(0xFFFF)]), 1..12),
+        scopes in 1_u16..4,
+        is_v9 in any::<bool>(),
+        octets in prop::collection::vec(prop_oneof![3 => 0_u8..4, 1 => any::<u8>()], 0..600),
+    ) {
+        let profile = Profile { teaches_elements: true, ..Profile::default() };
+        let mut bench = Bench::with(DecodeSettings { profile, ..everything() });
+        let budget = Arc::clone(&bench.state.budget);
+        let list: Vec<(u32, u16, u16)> = list.into_iter().map(|(id, length)| (0, id, length)).collect();
+        let scopes = scopes.min(u16::try_from(list.len()).unwrap());
+        let flat = |list: &[(u32, u16, u16)]| list.iter().flat_map(|(_, id, length)| [*id, *length]).collect::<Vec<u16>>();
+        let (scope, rest) = list.split_at(usize::from(scopes));
+        let (version, table) = if is_v9 {
+            (Version::V9, v9_options(300, &flat(scope), &flat(rest)))
+        } else {
+            (Version::Ipfix, options(300, scopes, &list))
+        };
+        let domain = bench.domain(version, 1);
+        let message = |sets: &[Vec<u8>]| if is_v9 { v9(1, 1, sets) } else { ipfix(1, 1, sets) };
+        let (of_options, of_data) = if is_v9 { (1, 0) } else { (3, 2) };
+        let outcome = bench.decode(&domain, &message(&[set(of_options, &table), set(300, &octets)]));
+        prop_assert!(outcome.records == 0 && bench.batch.is_empty() && bench.batch.fields.is_empty());
+        prop_assert!(bench.state.options_status().entries.len() > 4);
+        // The same layout as data: its records name what was told.
+        bench.decode(&domain, &message(&[set(of_data, &template(256, &flat(&list))), set(256, &octets)]));
+        prop_assert!(bench.batch.fields.is_sorted_by_key(|f| f.record));
+        for row in 0..bench.batch.len() {
+            for field in Field::ALL.iter().filter(|f| f.info().kind == FieldKind::Text) {
+                prop_assert!(text_of(&bench, row, *field).is_none_or(|text| !text.is_empty()));
+            }
+        }
+        domain.retire();
+        drop((domain, bench));
+        prop_assert_eq!(budget.learned_octets.load(Ordering::Relaxed), 0);
+    }
+}
+
+/// Elements that options tables are made of.
+const IDS: &[u16] = &[
+    1, 2, 3, 5, 8, 10, 14, 34, 48, 82, 83, 84, 94, 95, 96, 130, 131, 137, 141, 143, 144, 145, 149, 160, 173, 234, 235,
+    236, 252, 291, 300, 302, 303, 305, 306, 335, 339, 341, 346, 372,
+];

@@ -311,6 +311,11 @@ fn a_10_a_million_entries_stay_within_the_bound() {
         assert_eq!(count, Some(limits::OPTIONS_ENTRIES_PER_TABLE_MAX), "{table}");
     }
     assert!(used < 64 << 20, "{used}");
+    let status = bench.state.options_status();
+    assert_eq!(
+        (status.interfaces.len(), status.vrfs.len()),
+        (limits::OPTIONS_STATUS_ENTRIES_MAX, limits::OPTIONS_STATUS_ENTRIES_MAX)
+    );
     // What is known still changes, and what it takes is given back.
     let taken = || bench.state.budget.learned_octets.load(Ordering::Relaxed);
     body.truncate(44);

@@ -84,6 +84,16 @@ pub const TEMPLATES_PER_DOMAIN_MAX: usize = 1_024;
 pub const FIELDS_PER_TEMPLATE_MAX: usize = 1_024;
 /// Octets of all compiled templates and options entries, whole process.
 pub const LEARNED_OCTETS: Range = range(256 * MIB, MIB, 16 * GIB);
+/// Events of templates that are kept of one exporter: a screenful.
+pub const TEMPLATE_EVENTS_PER_EXPORTER: usize = 64;
+/// Templates of one domain that may change their layout in a minute, or all of them once if they are more.
+pub const REDEFINITIONS_PER_MINUTE_MAX: usize = 60;
+/// A NetFlow v9 template is not forgotten for its age before, seconds: routers tell them each half hour.
+pub const TEMPLATE_AGE_V9_S: u64 = 7_200;
+/// The same of IPFIX, whose exporters usually tell them each ten minutes.
+pub const TEMPLATE_AGE_IPFIX_S: u64 = 1_800;
+/// A domain's templates are looked over for their age this often, seconds: ages are hours.
+pub const TEMPLATE_LOOK_S: u64 = 60;
 /// Octets of templates of one exporter.
 pub const TEMPLATE_OCTETS_PER_EXPORTER_MAX: usize = MIB as usize;
 /// Rows out of one message: 65 k one-octet records would be an amplifier.
@@ -320,6 +330,7 @@ const _: () = assert!(RECEIVE_BATCH.is_power_of_two());
 const _: () = assert!(BATCH_EXPORTERS_MAX + RECEIVE_BATCH <= 65_536);
 const _: () = assert!(DROP_READING_MS <= HEARTBEAT_MS);
 const _: () = assert!(EXPORTER_IDLE_S < EXPORTER_FORGET_S);
+const _: () = assert!(TEMPLATE_AGE_V9_S < EXPORTER_FORGET_S && 10 * TEMPLATE_LOOK_S <= TEMPLATE_AGE_IPFIX_S);
 const _: () = assert!(PARKED_OCTETS_PER_EXPORTER_MAX >= DATAGRAM_OCTETS_MAX as u64);
 const _: () =
     assert!(HEARTBEAT_STALE_S * 1_000 >= 4 * HEARTBEAT_MS && HEARTBEAT_STALE_S * 1_000 >= 4 * MONITOR_TICK_MS);

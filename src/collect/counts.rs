@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::admit::Refusal;
-use crate::decode::{DecodeError, DecodeErrorKind, Outcome, SetDropKind};
+use crate::decode::{DecodeError, DecodeErrorKind, Outcome, SequenceDelta, SetDropKind};
 use crate::flow::Version;
 use crate::metrics::{Books, REFUSE_REASONS, Tally};
 
@@ -32,6 +32,9 @@ pub(super) struct Counts {
     lists_unread: u64,
     templates_learned: u64,
     templates_rejected: u64,
+    withdrawals_ignored: u64,
+    sets_odd_padding: u64,
+    duplicated: u64,
     missing: [u64; Version::ALL.len()],
 }
 
@@ -69,11 +72,14 @@ impl Counts {
         self.lists_unread += u64::from(outcome.lists_unread);
         self.templates_learned += u64::from(outcome.templates_learned);
         self.templates_rejected += u64::from(outcome.templates_rejected);
+        self.withdrawals_ignored += u64::from(outcome.withdrawals_ignored);
+        self.sets_odd_padding += u64::from(outcome.sets_odd_padding);
     }
 
-    /// Units missing by sequence.
-    pub fn miss(&mut self, version: Version, units: u64) {
-        self.missing[version.index()] += units;
+    /// What sequence accounting found.
+    pub fn sequence(&mut self, version: Version, delta: &SequenceDelta) {
+        self.missing[version.index()] += delta.missing;
+        self.duplicated += delta.duplicates;
     }
 
     /// Refused datagrams, by reason.
@@ -116,6 +122,9 @@ impl Counts {
         books.lists_unread.add(self.lists_unread);
         books.templates_learned.add(self.templates_learned);
         books.templates_rejected.add(self.templates_rejected);
+        books.withdrawals_ignored.add(self.withdrawals_ignored);
+        books.sets_odd_padding.add(self.sets_odd_padding);
+        books.datagrams_duplicated.add(self.duplicated);
         all(&books.missing, &self.missing);
         *self = Self::default();
     }

@@ -12,7 +12,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::exporters::ExporterEntry;
 use super::rules::{RuleIndex, Rules, TenantIndex};
-use crate::decode::{Domain, DomainKey, ExporterState, Header, LearnedBudget, ParkedCounts, Session, SessionPolicy};
+use crate::decode::{
+    Domain, DomainKey, ExporterState, Header, LearnedBudget, ParkedCounts, Session, SessionPolicy, TemplateEventKind,
+    TemplateNews,
+};
 use crate::flow::Exporter;
 use crate::limits::DOMAINS_PER_EXPORTER_MAX;
 
@@ -28,6 +31,15 @@ pub struct Found {
     pub port_domains: Option<u32>,
 }
 
+/// Both ends of a datagram, inside its exporter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    /// Number of the listener.
+    pub listener: u16,
+    /// UDP source port.
+    pub port: u16,
+}
+
 /// What [`Domains::find_or_make`] did.
 pub(super) struct Made {
     pub domain: Arc<Domain>,
@@ -39,12 +51,18 @@ pub(super) struct Made {
     pub evicted: Option<ParkedCounts>,
 }
 
+/// Number of the listener, and the domain's name: what came in elsewhere is another session, with templates of its own
+/// (N9-14, IX-15).
+type Scope = (u16, DomainKey);
+
 /// Domains of one exporter.
 #[derive(Debug, Default)]
 pub(super) struct Domains {
     /// One state a rule that the exporter's domains fall under: mostly one.
     states: Vec<(RuleIndex, Arc<ExporterState>)>,
-    domains: FxHashMap<DomainKey, Arc<Domain>>,
+    domains: FxHashMap<Scope, Arc<Domain>>,
+    /// Domains that made room for others so far.
+    pub evicted: u64,
     /// The table has forgotten this exporter: look it up again.
     pub forgotten: bool,
 }
@@ -77,11 +95,11 @@ impl Domains {
         self.domains.values().cloned().collect()
     }
 
-    /// The domain that a datagram of `header` from UDP port `port` belongs to.
+    /// The domain that a datagram of `header` between `ends` belongs to.
     pub fn find_or_make(
         &mut self,
+        ends: Ends,
         header: &Header,
-        port: u16,
         policy: SessionPolicy,
         state: Arc<ExporterState>,
         carries_templates: impl FnOnce() -> bool,
@@ -89,7 +107,8 @@ impl Domains {
     ) -> Made {
         let any =
             DomainKey { session: Session::Any, version: header.version, observation_domain: header.observation_domain };
-        let own = DomainKey { session: Session::Port(port), ..any };
+        let own = (ends.listener, DomainKey { session: Session::Port(ends.port), ..any });
+        let any = (ends.listener, any);
         let found = |domain: &Arc<Domain>, provisional| Made {
             domain: Arc::clone(domain),
             provisional,
@@ -105,14 +124,14 @@ impl Domains {
             return found(domain, by_port);
         }
         let mut evicted = None;
-        let mut make = |domains: &mut Self, key, fallback| {
-            let parked = domains.make_room(&any);
+        let mut make = |domains: &mut Self, scope: Scope, fallback| {
+            let parked = domains.make_room(&any, now_ns);
             if let Some(parked) = parked {
                 evicted = Some(sum(evicted.unwrap_or_default(), parked));
             }
-            let domain = Arc::new(Domain::new(key, Arc::clone(&state), fallback));
+            let domain = Arc::new(Domain::new(scope.1, Arc::clone(&state), fallback).heard_at(scope.0));
             domain.last_seen_ns.store(now_ns, Ordering::Release);
-            domains.domains.insert(key, Arc::clone(&domain));
+            domains.domains.insert(scope, Arc::clone(&domain));
             domain
         };
         let of_address = match self.domains.get(&any) {
@@ -124,21 +143,22 @@ impl Domains {
     }
 
     /// Makes room for one more domain; `keep` is about to be used and stays.
-    fn make_room(&mut self, keep: &DomainKey) -> Option<ParkedCounts> {
+    fn make_room(&mut self, keep: &Scope, now_ns: u64) -> Option<ParkedCounts> {
         if self.domains.len() < DOMAINS_PER_EXPORTER_MAX {
             return None;
         }
         let fallbacks = self.fallbacks();
-        let may_go = |key: &DomainKey| key != keep && !(key.session == Session::Any && fallbacks.contains(key));
+        let may_go = |scope: &Scope| scope != keep && !(scope.1.session == Session::Any && fallbacks.contains(scope));
         let oldest =
             self.domains.iter().filter(|(k, _)| may_go(k)).min_by_key(|(_, d)| last_seen(d)).map(|(k, _)| *k)?;
-        self.domains.remove(&oldest).map(|d| retire(&d))
+        self.evicted += 1;
+        self.domains.remove(&oldest).map(|d| retire(&d, TemplateEventKind::Evicted, now_ns))
     }
 
     /// Domains of the address that a port's domain falls back to.
-    fn fallbacks(&self) -> FxHashSet<DomainKey> {
-        let of_ports = self.domains.keys().filter(|k| matches!(k.session, Session::Port(_)));
-        of_ports.map(|k| DomainKey { session: Session::Any, ..*k }).collect()
+    fn fallbacks(&self) -> FxHashSet<Scope> {
+        let of_ports = self.domains.keys().filter(|(_, key)| matches!(key.session, Session::Port(_)));
+        of_ports.map(|(listener, key)| (*listener, DomainKey { session: Session::Any, ..*key })).collect()
     }
 
     /// Forgets `domain`; what falls back to it goes too, since it would go on using it.
@@ -149,11 +169,19 @@ impl Domains {
         self.domains.retain(|_, d| {
             let gone = goes(d);
             if gone {
-                parked = sum(parked, retire(d));
+                parked = sum(parked, retire(d, TemplateEventKind::Evicted, last_seen(d)));
             }
             !gone
         });
         parked
+    }
+
+    /// Forgets templates that are too old, and tells what became of templates since the last call.
+    pub fn review_templates(&self, now_ns: u64) -> Option<TemplateNews> {
+        for domain in self.domains.values() {
+            domain.expire_templates(now_ns);
+        }
+        self.states.iter().filter_map(|(_, state)| state.take_template_news()).reduce(TemplateNews::and)
     }
 
     /// Drops sets that waited for longer than the settings allow.
@@ -172,10 +200,10 @@ impl Domains {
             return parked;
         }
         let fallbacks = self.fallbacks();
-        self.domains.retain(|key, domain| {
-            let gone = is_silent(domain) && !fallbacks.contains(key);
+        self.domains.retain(|scope, domain| {
+            let gone = is_silent(domain) && !fallbacks.contains(scope);
             if gone {
-                parked = sum(parked, retire(domain));
+                parked = sum(parked, retire(domain, TemplateEventKind::Expired, now_ns));
             }
             !gone
         });
@@ -186,7 +214,9 @@ impl Domains {
     pub fn forget_all(&mut self) -> ParkedCounts {
         self.forgotten = true;
         self.states.clear();
-        self.domains.drain().fold(ParkedCounts::default(), |parked, (_, d)| sum(parked, retire(&d)))
+        self.domains.drain().fold(ParkedCounts::default(), |parked, (_, d)| {
+            sum(parked, retire(&d, TemplateEventKind::Evicted, last_seen(&d)))
+        })
     }
 }
 
@@ -195,9 +225,9 @@ fn last_seen(domain: &Arc<Domain>) -> u64 {
 }
 
 /// The flag first: who parks a set from now on sees under the domain's lock that it is too late.
-fn retire(domain: &Arc<Domain>) -> ParkedCounts {
+fn retire(domain: &Arc<Domain>, kind: TemplateEventKind, now_ns: u64) -> ParkedCounts {
     domain.retired.store(true, Ordering::Release);
-    domain.retire()
+    domain.retire_as(kind, now_ns)
 }
 
 fn sum(a: ParkedCounts, b: ParkedCounts) -> ParkedCounts {

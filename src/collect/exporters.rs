@@ -17,12 +17,14 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::CollectSettings;
 use super::admit::Refusal;
-use super::domains::{Domains, Found};
+use super::domains::{Domains, Ends, Found};
 use super::gateway::Gateways;
+use super::notices::Notices;
 use super::rules::{RuleIndex, Rules, TenantIndex};
-use crate::decode::{Domain, DomainStatus, Header, LearnedBudget, ParkedCounts, SetDropKind};
+use crate::decode::{Domain, DomainStatus, Header, LearnedBudget, ParkedCounts, SetDropKind, TemplateNews};
 use crate::limits::{EXPORTER_FORGET_S, EXPORTER_HOLD_MS, EXPORTER_IDLE_S, EXPORTERS_MAX, EXPORTERS_UNKNOWN_MAX};
 use crate::metrics::Books;
+use crate::throttle::Throttle;
 
 /// More shards than cores of any machine this runs on would be no gain: misses are rare.
 const SHARDS: usize = 64;
@@ -48,6 +50,10 @@ pub struct ExporterEntry {
     pub(super) is_gateway: bool,
     /// Its first datagram was logged.
     pub(super) announced: AtomicBool,
+    /// Its templates changed, made room, or were refused.
+    pub(super) template_lines: Throttle,
+    /// Its first withdrawal of a template was logged.
+    pub(super) withdrawal_announced: AtomicBool,
     /// Its first template was logged.
     pub(super) template_announced: AtomicBool,
     /// Raised when a port gets a domain of its own: caches that sent it to the address's look again.
@@ -97,6 +103,8 @@ pub struct ExporterStatus {
     pub records: u64,
     /// Datagrams rejected after the header was read.
     pub rejected: u64,
+    /// Domains that made room for others so far: more observation domains or ports than an exporter may have.
+    pub domains_evicted: u64,
     /// Its domains.
     pub domains: Vec<DomainStatus>,
 }
@@ -114,6 +122,8 @@ pub struct ExporterTable {
     known: AtomicUsize,
     next_search_ns: AtomicU64,
     next_known_search_ns: AtomicU64,
+    /// Lines about what the upkeep finds.
+    lines: Notices,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -139,6 +149,7 @@ impl ExporterTable {
             known: AtomicUsize::new(0),
             next_search_ns: AtomicU64::new(0),
             next_known_search_ns: AtomicU64::new(0),
+            lines: Notices::default(),
         })
     }
 
@@ -177,6 +188,7 @@ impl ExporterTable {
         let rule = self.rules.find(listener, address, header.observation_domain);
         let key = (self.rules.tenant(listener, rule), address);
         let policy = self.rules.session(rule, header.version);
+        let ends = Ends { listener: u16::try_from(listener).unwrap_or(u16::MAX), port: peer.port() };
         let mut carries_templates = Some(carries_templates);
         // An entry may be forgotten between finding it and looking into it; once is bad luck already.
         for _ in 0..8 {
@@ -191,7 +203,7 @@ impl ExporterTable {
             }
             let carries = || carries_templates.take().is_some_and(|ask| ask());
             let state = domains.state(rule, &self.rules, key, &self.budget);
-            let made = domains.find_or_make(header, peer.port(), policy, state, carries, now_ns);
+            let made = domains.find_or_make(ends, header, policy, state, carries, now_ns);
             if made.port_domain_made {
                 entry.port_domains.fetch_add(1, Ordering::AcqRel);
             }
@@ -232,6 +244,8 @@ impl ExporterTable {
             known: AtomicBool::new(known),
             is_gateway: self.gateways.contains(key.1),
             announced: AtomicBool::new(false),
+            template_lines: Throttle::default(),
+            withdrawal_announced: AtomicBool::new(false),
             template_announced: AtomicBool::new(false),
             port_domains: AtomicU32::new(0),
             domains: Mutex::default(),
@@ -382,10 +396,12 @@ impl ExporterTable {
                     continue;
                 }
                 let mut domains = lock(&entry.domains);
+                let news = domains.review_templates(now_ns);
                 domains.expire_parked(now_ns, &mut expired);
                 let parked = domains.forget_silent(now_ns, EXPORTER_FORGET_S * SECOND_NS);
                 drop(domains);
                 self.count_retired(parked);
+                self.tell_templates(&entry, news, now_ns);
             }
         }
         books.sets_parked.sub(u64::from(expired.sets));
@@ -395,6 +411,15 @@ impl ExporterTable {
         books.exporters_active.set(active);
         books.exporters_idle.set(idle);
         books.exporters_unknown.set(unknown);
+    }
+
+    /// Counts what became of an exporter's templates, with a line once a minute.
+    fn tell_templates(&self, entry: &ExporterEntry, news: Option<TemplateNews>, now_ns: u64) {
+        let Some(news) = news else { return };
+        for (tally, n) in self.books.template_events.iter().zip(news.counts) {
+            tally.add(n);
+        }
+        self.lines.templates(now_ns, entry, &news);
     }
 
     fn forget_silent(&self, silent: &[Arc<ExporterEntry>], now_ns: u64) {
@@ -431,13 +456,13 @@ impl ExporterTable {
 
     fn status(&self, entry: &ExporterEntry) -> ExporterStatus {
         let read = |from: &AtomicU64| from.load(Ordering::Acquire);
-        let (exporter, domains) = {
+        let (exporter, domains, domains_evicted) = {
             let inner = lock(&entry.domains);
-            (inner.exporter(), inner.all())
+            (inner.exporter(), inner.all(), inner.evicted)
         };
         let exporter = exporter.unwrap_or_else(|| Arc::new(self.rules.exporter(None, entry.key.0, entry.key.1)));
         let mut domains: Vec<DomainStatus> = domains.iter().map(|d| d.status()).collect();
-        domains.sort_by_key(|d| (d.key.version, d.key.observation_domain));
+        domains.sort_by_key(|d| (d.key.version, d.key.observation_domain, d.listener));
         ExporterStatus {
             tenant: Arc::clone(&exporter.tenant),
             address: exporter.address,
@@ -450,6 +475,7 @@ impl ExporterTable {
             octets: read(&entry.octets),
             records: read(&entry.records),
             rejected: read(&entry.rejected),
+            domains_evicted,
             domains,
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exporters::{ExporterEntry, lock};
-use crate::decode::{DecodeError, DecodeErrorKind};
+use crate::decode::{DecodeError, DecodeErrorKind, TemplateEventKind, TemplateNews};
 use crate::flow::Version;
 use crate::limits::{LOGGED_OCTETS_MAX, NOTICES_PER_MINUTE};
 use crate::throttle::{MINUTE_NS, Throttle};
@@ -41,10 +41,10 @@ impl Notices {
             if budget.swallowed != 0 {
                 tracing::info!(
                     lines = budget.swallowed,
-                    "more exporters and templates were new; their lines are left out"
+                    "more was to tell of exporters and their templates; these lines are left out"
                 );
             }
-            *budget = Budget { until_ns: now_ns + MINUTE_NS, used: 0, swallowed: 0 };
+            *budget = Budget { until_ns: now_ns.saturating_add(MINUTE_NS), used: 0, swallowed: 0 };
         }
         let left = budget.used < NOTICES_PER_MINUTE;
         if left {
@@ -85,6 +85,34 @@ impl Notices {
         if !entry.template_announced.swap(true, Ordering::AcqRel) && self.may_tell(now_ns) {
             let exporter = entry.address();
             tracing::info!(%exporter, version = version.label(), "first template of an exporter");
+        }
+    }
+
+    /// What became of an exporter's templates: once a minute, unless they were only learned or too old.
+    pub fn templates(&self, now_ns: u64, entry: &ExporterEntry, news: &TemplateNews) {
+        use TemplateEventKind::{Evicted, Frozen, Replaced};
+        let told = [Replaced, Evicted, Frozen].into_iter().map(|kind| news.count(kind)).sum();
+        let Some(last) = news.last.filter(|_| told != 0) else { return };
+        let Some(events) = entry.template_lines.note(now_ns, told) else { return };
+        if self.may_tell(now_ns) {
+            tracing::warn!(
+                exporter = %entry.address(),
+                events,
+                last = last.kind.label(),
+                template = last.template_id,
+                version = last.domain.version.label(),
+                domain = last.domain.observation_domain,
+                "templates of an exporter changed their layout, made room for others, or came too often since the last \
+                 such line"
+            );
+        }
+    }
+
+    /// An exporter withdraws templates over UDP, which changes nothing (IX-14).
+    pub fn withdrawal(&self, now_ns: u64, entry: &ExporterEntry, version: Version) {
+        if !entry.withdrawal_announced.swap(true, Ordering::AcqRel) && self.may_tell(now_ns) {
+            let exporter = entry.address();
+            tracing::info!(%exporter, version = version.label(), "an exporter withdraws templates over UDP: ignored");
         }
     }
 

@@ -163,6 +163,9 @@ impl Pipeline {
             self.batch.note_receive(datagram.receive_ns);
         }
         self.counts.process(header.version, outcome, records);
+        if outcome.withdrawals_ignored != 0 {
+            self.parts.notices.withdrawal(self.now_ns, &self.cache.found(run).exporter, header.version);
+        }
         let counts = self.count_in_run(run, datagram);
         counts.records += records;
         counts.sets_used += u64::from(outcome.sets_decoded) + u64::from(outcome.sets_options);
@@ -216,7 +219,7 @@ impl Pipeline {
             let delta = catch_unwind(AssertUnwindSafe(|| found.domain.apply_sequence(&mut run.notes, *window)));
             DECODING.set(false);
             match delta {
-                Ok(delta) => self.counts.miss(version, delta.missing),
+                Ok(delta) => self.counts.sequence(version, &delta),
                 Err(panic) => {
                     table.retire(&found.exporter, &found.domain);
                     let nobody = SocketAddr::from((found.exporter.address(), 0));

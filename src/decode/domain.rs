@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 
+use super::events::TemplateEvents;
 use super::learn::Learned;
 use super::options::{NameTables, OptionsFact, PropertiesTable};
 use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
 use super::selection::DecodeSettings;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
+use super::status::{SequenceUnit, TemplateEventKind};
 use super::template::TemplateKind;
 use crate::flow::{Exporter, SamplingSource, Version};
 use crate::limits::{LEARNED_OCTETS, OPTIONS_ENTRIES_PER_TABLE_MAX, PARKED_OCTETS};
@@ -91,6 +93,7 @@ pub struct ExporterState {
     pub(super) parked_sets: AtomicU64,
     pub(super) parked_octets: AtomicU64,
     pub(super) template_octets: AtomicU64,
+    pub(super) template_events: TemplateEvents,
     pub(super) options: RwLock<OptionsTables>,
     /// What `options` takes of the budget.
     pub(super) options_octets: AtomicU64,
@@ -123,6 +126,7 @@ impl ExporterState {
             parked_sets: AtomicU64::new(0),
             parked_octets: AtomicU64::new(0),
             template_octets: AtomicU64::new(0),
+            template_events: TemplateEvents::default(),
             options: RwLock::default(),
             options_octets: AtomicU64::new(0),
             learned_elements: AtomicU64::new(0),
@@ -230,6 +234,8 @@ pub struct Domain {
     pub key: DomainKey,
     /// What it shares with the exporter's other domains.
     pub exporter: Arc<ExporterState>,
+    /// Number of the listener that it is heard at: the local end of its sessions (N9-14).
+    pub listener: u16,
     /// Under `SessionPolicy::Port`: the address's own domain, where ports without templates look.
     pub fallback: Option<Arc<Domain>>,
     /// Set when the table forgot this domain: caches drop it.
@@ -246,6 +252,12 @@ pub struct Domain {
     pub(super) is_shared: AtomicBool,
     /// A firewall event 5 (flow update) was seen: counters of deletes repeat what updates told (B-4).
     pub(super) firewall_updates: AtomicBool,
+    /// Unix nanoseconds of the last template set of this session; 0 before the first.
+    pub(super) heard_ns: AtomicU64,
+    /// When the ages of templates are looked at next.
+    pub(super) next_look_ns: AtomicU64,
+    /// Sets whose rest was no padding as it should be.
+    pub(super) odd_padding: AtomicU64,
     sequence: Mutex<Sequences>,
     view: ArcSwap<OptionsView>,
 }
@@ -264,6 +276,8 @@ pub struct ParkedCounts {
 pub struct DomainStatus {
     /// Its name.
     pub key: DomainKey,
+    /// Number of the listener that it is heard at.
+    pub listener: u16,
     /// Data templates known.
     pub templates: usize,
     /// Options templates known.
@@ -282,6 +296,16 @@ pub struct DomainStatus {
     pub next_sequence: Option<u32>,
     /// Unix nanoseconds of the last datagram.
     pub last_seen_ns: u64,
+    /// Since when layouts change faster than they are taken, Unix nanoseconds.
+    pub storm_since_ns: Option<u64>,
+    /// Two UDP source ports that redefine the same templates to and fro.
+    pub clash_ports: Option<(u16, u16)>,
+    /// Data sets whose rest was no padding: their template may be another (IX-05).
+    pub odd_padding_sets: u64,
+    /// Datagrams that came twice.
+    pub duplicates: u64,
+    /// What the sequence numbers count.
+    pub sequence_unit: SequenceUnit,
 }
 
 impl Domain {
@@ -299,6 +323,7 @@ impl Domain {
         Self {
             key,
             exporter,
+            listener: 0,
             fallback,
             retired: AtomicBool::new(false),
             last_seen_ns: AtomicU64::new(0),
@@ -308,9 +333,18 @@ impl Domain {
             replay_due: AtomicBool::new(false),
             is_shared: AtomicBool::new(false),
             firewall_updates: AtomicBool::new(false),
+            heard_ns: AtomicU64::new(0),
+            next_look_ns: AtomicU64::new(0),
+            odd_padding: AtomicU64::new(0),
             sequence: Mutex::default(),
             view: ArcSwap::from_pointee(view),
         }
+    }
+
+    /// The same, heard at listener number `listener`.
+    #[must_use]
+    pub fn heard_at(self, listener: u16) -> Self {
+        Self { listener, ..self }
     }
 
     /// A domain of an exporter and bounds of its own, as tests, benches and fuzzing want it.
@@ -340,6 +374,11 @@ impl Domain {
 
     /// Marks the domain as forgotten and empties its waiting room; templates give back their octets.
     pub fn retire(&self) -> ParkedCounts {
+        self.retire_as(TemplateEventKind::Evicted, self.last_seen_ns.load(Ordering::Acquire))
+    }
+
+    /// The same at `now_ns`, with what that is for its templates.
+    pub fn retire_as(&self, kind: TemplateEventKind, now_ns: u64) -> ParkedCounts {
         self.retired.store(true, Ordering::Release);
         let mut learned = self.learned();
         let plans = self.plans.swap(Arc::default());
@@ -353,6 +392,9 @@ impl Domain {
         // The plans of a shared domain belong to the ports that offered them.
         let own = !self.is_shared.load(Ordering::Acquire);
         let octets: u64 = if own { plans.values().map(|p| p.octets).sum() } else { 0 };
+        for id in plans.keys().filter(|_| own) {
+            self.note_event(*id, kind, now_ns);
+        }
         self.give_back_parked(waiting);
         self.give_back_templates(octets);
         ParkedCounts { sets: waiting.sets + lost.sets, octets: waiting.octets + lost.octets }
@@ -364,10 +406,14 @@ impl Domain {
         let plans = self.plans.load();
         let options_templates =
             plans.values().filter(|p| matches!(p.template.kind, TemplateKind::Options { .. })).count();
-        let parked = self.learned().parked();
+        let learned = self.learned();
+        let (parked, storm_since_ns) = (learned.parked(), learned.storm.since_ns());
+        let clash_ports = learned.clash.map(|clash| clash.ports);
+        drop(learned);
         let sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         DomainStatus {
             key: self.key,
+            listener: self.listener,
             templates: plans.len() - options_templates,
             options_templates,
             parked_sets: parked.sets as usize,
@@ -377,6 +423,16 @@ impl Domain {
             gap_units: sequence.open_units(),
             next_sequence: sequence.expected(),
             last_seen_ns: self.last_seen_ns.load(Ordering::Acquire),
+            storm_since_ns,
+            clash_ports,
+            odd_padding_sets: self.odd_padding.load(Ordering::Relaxed),
+            duplicates: sequence.duplicates(),
+            sequence_unit: match self.key.version {
+                Version::V1 => SequenceUnit::None,
+                Version::V9 if !sequence.counts_flows() => SequenceUnit::Datagrams,
+                Version::Ipfix => SequenceUnit::DataRecords,
+                _ => SequenceUnit::Flows,
+            },
         }
     }
 

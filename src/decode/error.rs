@@ -102,11 +102,13 @@ pub enum SetDropKind {
     RedefinitionRace,
     /// The domain's waiting sets went with it (evicted or retired).
     Retired,
+    /// What stands behind its records is not zero, and the operator wants such sets dropped (IX-05).
+    OddPadding,
 }
 
 impl SetDropKind {
     /// All kinds, in the order of their index.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::ReservedId,
         Self::ParkFull,
@@ -116,6 +118,7 @@ impl SetDropKind {
         Self::TooManyRows,
         Self::RedefinitionRace,
         Self::Retired,
+        Self::OddPadding,
     ];
 
     /// The `reason` label of `sets_undecodable_total`.
@@ -131,6 +134,7 @@ impl SetDropKind {
             Self::TooManyRows => "too_many_rows",
             Self::RedefinitionRace => "redefinition_race",
             Self::Retired => "retired",
+            Self::OddPadding => "odd_padding",
         }
     }
 }

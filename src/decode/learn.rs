@@ -12,7 +12,9 @@ use rustc_hash::FxHashMap;
 
 use super::domain::{Domain, LearnedBudget, ParkedCounts, PlanTable, Session};
 use super::error::SetDropKind;
+use super::life::{Change, Clash, Storm};
 use super::plan::DecodePlan;
+use super::status::TemplateEventKind;
 use super::template::TemplateSet;
 use super::{Header, Outcome};
 use crate::limits::{
@@ -71,6 +73,10 @@ pub(super) struct Learned {
     /// Sets that a datagram took out of the room and over which the decoder failed: they go with the
     /// domain, which is retired for that.
     lost: ParkedCounts,
+    /// Changes of layouts lately.
+    pub(super) storm: Storm,
+    /// Ports that take templates from each other.
+    pub(super) clash: Option<Clash>,
 }
 
 impl Learned {
@@ -129,8 +135,13 @@ impl Learned {
 
 impl Domain {
     /// Learns the templates of a set; true if sets may have waited for them.
-    pub(super) fn learn_templates(&self, set: TemplateSet, now_ns: u64, outcome: &mut Outcome) -> bool {
+    pub(super) fn learn_templates(&self, set: TemplateSet, from: &Envelope, outcome: &mut Outcome) -> bool {
+        let (now_ns, port) = (from.receive_ns, from.port);
         outcome.templates_rejected += set.rejected;
+        outcome.withdrawals_ignored += set.withdrawals;
+        if !set.templates.is_empty() {
+            self.heard_ns.store(now_ns, Ordering::Release);
+        }
         let selection = &self.exporter.settings.selection;
         let mut learned = self.learned();
         let current = self.plans.load_full();
@@ -141,21 +152,49 @@ impl Domain {
             if let Some(plan) = table.get(&template.id)
                 && plan.same_layout(&template)
             {
-                plan.refreshed_ns.store(now_ns, Ordering::Relaxed);
+                plan.refresh(now_ns);
                 continue;
             }
-            let plan = Arc::new(DecodePlan::compile(template, self.key.version, selection, now_ns));
+            let id = template.id;
+            if table.contains_key(&id) {
+                let change = learned.storm.change(now_ns, table.len());
+                if change == Change::FirstRefused {
+                    self.note_event(id, TemplateEventKind::Frozen, now_ns);
+                }
+                if change != Change::Taken {
+                    outcome.templates_rejected += 1;
+                    continue;
+                }
+            }
+            let mut plan = DecodePlan::compile(template, self.key.version, selection, now_ns);
             let table = changed.get_or_insert_with(|| (*current).clone());
             // The old layout is wrong from here on, also if there is no room for the new one (N9-12).
-            if let Some(old) = table.remove(&plan.template.id) {
+            let old = table.remove(&id);
+            plan.note_author(port, old.as_deref());
+            let plan = Arc::new(plan);
+            let replaces = old.is_some();
+            if let Some(old) = old {
+                if let Some(ports) = old.contended(port) {
+                    learned.clash = Some(Clash { ports, at_ns: now_ns });
+                }
                 self.give_back_templates(old.octets);
                 gone.push(old);
             }
-            if self.make_room(table, plan.octets, &mut gone) {
+            let kept = gone.len();
+            let has_room = self.make_room(table, plan.octets, &mut gone);
+            for plan in &gone[kept..] {
+                self.note_event(plan.template.id, TemplateEventKind::Evicted, now_ns);
+            }
+            if has_room {
+                let kind = if replaces { TemplateEventKind::Replaced } else { TemplateEventKind::Learned };
+                self.note_event(id, kind, now_ns);
                 outcome.templates_learned += 1;
-                table.insert(plan.template.id, Arc::clone(&plan));
+                table.insert(id, Arc::clone(&plan));
                 fresh.push(plan);
             } else {
+                if replaces {
+                    self.note_event(id, TemplateEventKind::Evicted, now_ns);
+                }
                 outcome.templates_rejected += 1;
             }
         }
@@ -235,7 +274,7 @@ impl Domain {
 
     /// In the shared domain of an address: `port` defines `fresh` and no longer `gone`. An id can be used
     /// by other ports only while all that define it agree on the layout (DEC-3).
-    fn take_offers(&self, port: u16, fresh: &[Arc<DecodePlan>], gone: &[Arc<DecodePlan>]) {
+    pub(super) fn take_offers(&self, port: u16, fresh: &[Arc<DecodePlan>], gone: &[Arc<DecodePlan>]) {
         if fresh.is_empty() && gone.is_empty() {
             return;
         }

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use super::domain::Domain;
 use super::error::{DecodeError, DecodeErrorKind, SetDropKind};
 use super::learn::{Envelope, Unparked};
+use super::padding::Rest;
 use super::plan::{DataPlan, DecodePlan, PlanKind, RowBudget, RunContext};
-use super::sequence::SequenceNote;
+use super::sequence::{SequenceNote, fingerprint};
 use super::set::{MalformedSet, Set, Sets};
 use super::template::{TEMPLATE_ID_MIN, TemplateSet};
 use super::time::MessageClock;
@@ -94,7 +95,13 @@ pub(super) fn decode(
         }
     }
     let units = if header.version == Version::Ipfix { walk.units } else { Some(1) };
-    walk.outcome.sequence = Some(SequenceNote { sequence: header.sequence, units, port: datagram.peer.port() });
+    walk.outcome.sequence = Some(SequenceNote {
+        sequence: header.sequence,
+        units,
+        flows: walk.units.filter(|_| header.version == Version::V9),
+        port: datagram.peer.port(),
+        fingerprint: fingerprint(datagram.octets),
+    });
     walk.ended = true;
     std::mem::take(&mut walk.outcome)
 }
@@ -107,8 +114,9 @@ impl Walk<'_> {
             self.data_set(set);
         } else if set.id == templates || set.id == options {
             self.outcome.sets_templates += 1;
-            let parsed = TemplateSet::parse(version, set.id == options, set.body);
-            if self.domain.learn_templates(parsed, self.envelope.receive_ns, &mut self.outcome) {
+            let enterprise_in_v9 = self.domain.exporter.settings.profile.enterprise_in_v9;
+            let parsed = TemplateSet::read(version, set.id == options, set.body, enterprise_in_v9);
+            if self.domain.learn_templates(parsed, &self.envelope, &mut self.outcome) {
                 self.replay(self.domain);
                 if let Some(fallback) = &self.domain.fallback {
                     self.replay(fallback);
@@ -168,6 +176,10 @@ impl Walk<'_> {
 
     /// Runs one data set; the number of records, None if it cannot be known.
     fn run(&mut self, plan: &DecodePlan, id: u16, body: &[u8], envelope: &Envelope) -> Option<u32> {
+        plan.note_use();
+        if plan.is_fixed && !self.takes_rest(&body[body.len() - body.len() % plan.record_octets_min..]) {
+            return None;
+        }
         match &plan.kind {
             PlanKind::Options(options) => {
                 let ran = options.run(body, &mut self.budget, |view| {
@@ -187,6 +199,20 @@ impl Walk<'_> {
             }
             PlanKind::Data(data) => self.run_data(data, id, body, envelope),
         }
+    }
+
+    /// Judges what stands behind the records of a set; false if the set is dropped for it.
+    fn takes_rest(&mut self, rest: &[u8]) -> bool {
+        let found = Rest::of(rest);
+        if found != Rest::Padding {
+            self.outcome.sets_odd_padding += 1;
+            self.domain.odd_padding.fetch_add(1, Ordering::Relaxed);
+        }
+        let dropped = found == Rest::NotZero && self.domain.exporter.settings.profile.drops_odd_padding;
+        if dropped {
+            self.outcome.drop_set(SetDropKind::OddPadding);
+        }
+        !dropped
     }
 
     fn run_data(&mut self, plan: &DataPlan, id: u16, body: &[u8], envelope: &Envelope) -> Option<u32> {
@@ -222,6 +248,12 @@ impl Walk<'_> {
         };
         match plan.run(body, &context, &mut self.budget, self.batch) {
             Ok(ran) => {
+                let records_end = body.len().saturating_sub(ran.rest as usize);
+                // Where the rows were cut the rest is no padding.
+                if !ran.cut && !self.takes_rest(&body[records_end..]) {
+                    self.batch.truncate(mark);
+                    return None;
+                }
                 if ran.rows > 0 {
                     self.batch.note_receive(receive_ns);
                 }

@@ -7,10 +7,13 @@
 
 mod domain;
 mod error;
+mod events;
 mod learn;
+mod life;
 mod list;
 mod message;
 mod options;
+mod padding;
 mod plan;
 mod sampling;
 mod section;
@@ -25,10 +28,12 @@ mod value;
 
 pub use domain::{Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
+pub use events::{TemplateEventCounts, TemplateNews};
 pub use selection::{DecodeSettings, Elements, PostCounters, Profile, Selection};
 pub use sequence::{SequenceDelta, SequenceNote};
 pub use status::{
-    NamedEntry, OptionsStatus, SamplingEntry, SamplingEntryScope, TemplateEvent, TemplateEventKind, TemplateStatus,
+    NamedEntry, OptionsStatus, SamplingEntry, SamplingEntryScope, SequenceUnit, TemplateEvent, TemplateEventKind,
+    TemplateStatus,
 };
 
 use std::net::SocketAddr;
@@ -110,6 +115,10 @@ pub struct Outcome {
     pub templates_learned: u32,
     /// Template records refused.
     pub templates_rejected: u32,
+    /// Withdrawals of templates over UDP: ignored (IX-14).
+    pub withdrawals_ignored: u32,
+    /// Data sets whose rest is no padding as it should be (IX-05).
+    pub sets_odd_padding: u32,
     /// The datagram is longer than its header says.
     pub trailing_octets: bool,
     /// What sequence accounting needs to know.

@@ -8,8 +8,14 @@
 //! Domains are mostly one stream of numbers. Where several processes behind one address export (v9
 //! under `SessionPolicy::Any`, IPFIX ports without templates of their own), each UDP source port with
 //! a numbering of its own is a stream; a port that continues another's numbering is the same stream.
+//!
+//! A v9 exporter whose numbers go by the records of its messages, three times running, counts flows (N9-29): from there
+//! on its numbers are read so. A message with the octets of one of the last is a duplicate, counts as nothing else, and
+//! fills no gap.
 
 use std::collections::VecDeque;
+
+use crate::limits::SEQUENCE_WINDOW_MIN;
 
 /// Sequence number and units of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +24,26 @@ pub struct SequenceNote {
     pub sequence: u32,
     /// Units that the message itself holds; None if it cannot be known (unknown template, IX-21).
     pub units: Option<u32>,
+    /// Data records in a message of NetFlow v9, whose unit they are for a few exporters; None if it cannot be known.
+    pub flows: Option<u32>,
     /// UDP source port.
     pub port: u16,
+    /// What [`fingerprint`] makes of its octets.
+    pub fingerprint: u64,
+}
+
+/// Tells datagrams from each other by their length, their header, and words from all over them: reading every octet
+/// would cost a tenth of decoding them.
+pub(super) fn fingerprint(octets: &[u8]) -> u64 {
+    const WORDS: usize = 16;
+    let mix = |sum: u64, word: &[u8]| {
+        let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        (sum.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
+    };
+    let header = octets.chunks(8).take(3).fold(octets.len() as u64, mix);
+    let body = octets.get(24..).unwrap_or_default();
+    let last = body.len().saturating_sub(8);
+    (0..=WORDS).fold(header, |sum, n| mix(sum, body.get(last * n / WORDS..).unwrap_or_default()))
 }
 
 /// What sequence accounting found.
@@ -27,7 +51,7 @@ pub struct SequenceNote {
 pub struct SequenceDelta {
     /// Units newly counted as missing.
     pub missing: u64,
-    /// Messages that came twice.
+    /// Messages that came twice with the same octets.
     pub duplicates: u64,
     /// Messages that came late but inside the window.
     pub reordered: u64,
@@ -50,6 +74,12 @@ struct Gap {
     opened: u64,
 }
 
+/// Messages that a duplicate may be behind its first.
+const DUPLICATE_WINDOW: usize = SEQUENCE_WINDOW_MIN;
+
+/// Messages in a row whose numbers go by another unit, after which it is theirs.
+const UNIT_EVIDENCE: u8 = 3;
+
 /// Numberings of one domain at once; the one not heard for longest makes room.
 const STREAMS_MAX: usize = 8;
 
@@ -58,6 +88,7 @@ const STREAMS_MAX: usize = 8;
 pub(super) struct Sequences {
     streams: Vec<Stream>,
     turn: u64,
+    duplicates: u64,
     /// Of streams that made room.
     closed: (u64, u64),
 }
@@ -85,6 +116,7 @@ impl Sequences {
             sum.reordered += delta.reordered;
             sum.resets += delta.resets;
         }
+        self.duplicates += sum.duplicates;
         sum
     }
 
@@ -107,6 +139,16 @@ impl Sequences {
         let stream = &mut self.streams[at];
         stream.port = note.port;
         stream
+    }
+
+    /// Messages that came twice.
+    pub(super) const fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    /// A stream of v9 counts flows.
+    pub(super) fn counts_flows(&self) -> bool {
+        self.streams.iter().any(|s| s.tracker.by_flows)
     }
 
     /// Units received.
@@ -143,6 +185,16 @@ struct SequenceTracker {
     missing: u64,
     /// Largest jump back that is still a late message: what the window can hold.
     reach: u32,
+    /// Fingerprints of the last messages.
+    recent: VecDeque<u64>,
+    /// The last message had no units: the next one has its number.
+    stands: bool,
+    /// v9: the numbers count flows.
+    by_flows: bool,
+    /// v9: the message before and its flows.
+    before: Option<(u32, u32)>,
+    /// Messages in a row whose numbers went by the other unit.
+    evidence: u8,
 }
 
 impl SequenceTracker {
@@ -158,8 +210,17 @@ impl SequenceTracker {
         delta
     }
 
-    fn one(&mut self, note: SequenceNote, window: usize, delta: &mut SequenceDelta) {
+    fn one(&mut self, mut note: SequenceNote, window: usize, delta: &mut SequenceDelta) {
+        if self.is_duplicate(&note) {
+            delta.duplicates += 1;
+            return;
+        }
         self.messages += 1;
+        self.learn_unit(&note);
+        if self.by_flows {
+            note.units = note.flows;
+        }
+        self.stands = note.units == Some(0);
         let units = note.units.unwrap_or(0);
         self.received += u64::from(units);
         // Twice the window's worth of the largest message seen: v5 steps by up to 30, IPFIX by more.
@@ -186,6 +247,40 @@ impl SequenceTracker {
         {
             delta.missing += u64::from(gap.length);
             self.gaps.pop_front();
+        }
+    }
+
+    /// True if one of the last messages had the same octets. One with the number that comes next cannot be, unless the
+    /// message before had no units.
+    fn is_duplicate(&mut self, note: &SequenceNote) -> bool {
+        let is_next = self.expected == Some(note.sequence) && !self.stands;
+        if !is_next && self.recent.contains(&note.fingerprint) {
+            return true;
+        }
+        if self.recent.len() >= DUPLICATE_WINDOW {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(note.fingerprint);
+        false
+    }
+
+    /// Watches by what the numbers of v9 go: messages, or the flows in them (N9-29).
+    fn learn_unit(&mut self, note: &SequenceNote) {
+        let before = std::mem::replace(&mut self.before, note.flows.map(|flows| (note.sequence, flows)));
+        // With one flow both units say the same, and a message of templates alone is none.
+        let Some((sequence, flows)) = before.filter(|(_, flows)| *flows > 1) else { return };
+        let other = if self.by_flows { 1 } else { flows };
+        if note.sequence.wrapping_sub(sequence) != other {
+            self.evidence = 0;
+            return;
+        }
+        self.evidence += 1;
+        if self.evidence >= UNIT_EVIDENCE {
+            // What looked like gaps was the other unit.
+            self.gaps.clear();
+            self.stray = None;
+            self.expected = Some(note.sequence);
+            (self.by_flows, self.evidence) = (!self.by_flows, 0);
         }
     }
 
@@ -239,7 +334,7 @@ impl SequenceTracker {
     /// A message behind what is expected: it fills a gap, or it came before.
     fn late(&mut self, sequence: u32, units: Option<u32>, delta: &mut SequenceDelta) {
         let Some(index) = self.gaps.iter().position(|g| sequence.wrapping_sub(g.start) < g.length) else {
-            delta.duplicates += 1;
+            // Another message of a number that came: not the same octets, so not twice.
             return;
         };
         delta.reordered += 1;
@@ -277,11 +372,15 @@ mod tests {
 
     const WINDOW: usize = 64;
 
+    fn note(sequence: u32, units: Option<u32>, port: u16) -> SequenceNote {
+        SequenceNote { sequence, units, flows: None, port, fingerprint: u64::from(sequence) << 16 | u64::from(port) }
+    }
+
     fn run(notes: &[(u32, Option<u32>)]) -> (SequenceTracker, SequenceDelta) {
         let mut tracker = SequenceTracker::default();
         let mut sum = SequenceDelta::default();
         for (sequence, units) in notes {
-            let one = tracker.apply(&mut [SequenceNote { sequence: *sequence, units: *units, port: 1 }], WINDOW);
+            let one = tracker.apply(&mut [note(*sequence, *units, 1)], WINDOW);
             sum.missing += one.missing;
             sum.duplicates += one.duplicates;
             sum.reordered += one.reordered;
@@ -320,7 +419,7 @@ mod tests {
     #[test]
     fn a_batch_is_sorted_before_it_is_applied() {
         let mut tracker = SequenceTracker::default();
-        let note = |s: u32| SequenceNote { sequence: s, units: Some(1), port: 1 };
+        let note = |s: u32| note(s, Some(1), 1);
         tracker.apply(&mut [note(u32::MAX - 1)], WINDOW);
         let delta = tracker.apply(&mut [note(1), note(0), note(u32::MAX), note(2)], WINDOW);
         assert_eq!(delta, SequenceDelta::default());
@@ -379,8 +478,7 @@ mod tests {
     fn streams(notes: impl IntoIterator<Item = (u16, u32)>) -> (Sequences, u64) {
         let mut sequences = Sequences::default();
         let mut missing = 0;
-        let notes: Vec<_> =
-            notes.into_iter().map(|(port, sequence)| SequenceNote { sequence, units: Some(1), port }).collect();
+        let notes: Vec<_> = notes.into_iter().map(|(port, sequence)| note(sequence, Some(1), port)).collect();
         for batch in notes.chunks(7) {
             missing += sequences.apply(&mut batch.to_vec(), WINDOW).missing;
         }

@@ -24,6 +24,32 @@ pub struct TemplateStatus {
     pub flow_keys: Option<u64>,
 }
 
+/// What the sequence numbers of a domain count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SequenceUnit {
+    /// Nothing: there are none in v1.
+    None,
+    /// Datagrams: NetFlow v9.
+    Datagrams,
+    /// Flows: v5 and v7; also a v9 exporter whose numbers were seen to go that way (N9-29).
+    Flows,
+    /// Data records, those of options too: IPFIX.
+    DataRecords,
+}
+
+impl SequenceUnit {
+    /// Name in the status API.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Datagrams => "datagrams",
+            Self::Flows => "flows",
+            Self::DataRecords => "data_records",
+        }
+    }
+}
+
 /// What happened to a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TemplateEventKind {

@@ -6,6 +6,7 @@
 use nom::number::complete::{be_u16, be_u32};
 use nom::{IResult, Parser};
 
+use super::padding::Rest;
 use crate::flow::{ElementId, Version};
 use crate::limits::{DATAGRAM_OCTETS_MAX, FIELDS_PER_TEMPLATE_MAX};
 
@@ -71,19 +72,44 @@ pub(super) struct TemplateSet {
 }
 
 impl TemplateSet {
+    /// As [`TemplateSet::parse`]; where `enterprise_in_v9`, fields of a v9 template may be enterprise fields of IPFIX's
+    /// form, if the octets of the set fit that reading and not the plain one (N9-28). The lengths of v9's options
+    /// templates are in octets of 4-octet fields: they leave no room for another reading.
+    pub(super) fn read(version: Version, options: bool, body: &[u8], enterprise_in_v9: bool) -> Self {
+        if version != Version::V9 || options || !enterprise_in_v9 {
+            return Self::parse(version, options, body);
+        }
+        let (plain, plain_rest) = Self::walk(body, v9_template);
+        if plain.fits(plain_rest) {
+            return plain;
+        }
+        let (enterprise, rest) = Self::walk(body, |octets| v9_template_of(octets, ipfix_field));
+        if enterprise.fits(rest) { enterprise } else { plain }
+    }
+
+    /// True if nothing was refused and what is left is padding without doubt.
+    fn fits(&self, rest: &[u8]) -> bool {
+        self.rejected == 0 && Rest::of(rest) != Rest::NotZero
+    }
+
     /// A template or an options template set of `version`.
     pub(super) fn parse(version: Version, options: bool, body: &[u8]) -> Self {
+        let record = match (version, options) {
+            (Version::Ipfix, false) => ipfix_template,
+            (Version::Ipfix, true) => ipfix_options_template,
+            (_, false) => v9_template,
+            (_, true) => v9_options_template,
+        };
+        Self::walk(body, record).0
+    }
+
+    /// Reads template records one after the other; what they leave is the second part.
+    fn walk<'a>(body: &'a [u8], record: impl Fn(&'a [u8]) -> Parsed<'a>) -> (Self, &'a [u8]) {
         let mut set = Self::default();
         let mut rest = body;
         // Each turn takes at least the 4 octets of a record header, so the loop ends (G-03).
         while rest.len() >= 4 {
-            let parsed = match (version, options) {
-                (Version::Ipfix, false) => ipfix_template(rest),
-                (Version::Ipfix, true) => ipfix_options_template(rest),
-                (_, false) => v9_template(rest),
-                (_, true) => v9_options_template(rest),
-            };
-            match parsed {
+            match record(rest) {
                 Parsed::Padding => break,
                 Parsed::Withdrawal(after) => {
                     set.withdrawals += 1;
@@ -104,7 +130,7 @@ impl TemplateSet {
                 }
             }
         }
-        set
+        (set, rest)
     }
 }
 
@@ -169,6 +195,10 @@ fn fields<'a>(
 }
 
 fn v9_template(octets: &[u8]) -> Parsed<'_> {
+    v9_template_of(octets, v9_field)
+}
+
+fn v9_template_of<'a>(octets: &'a [u8], field: fn(&'a [u8]) -> IResult<&'a [u8], FieldSpecifier>) -> Parsed<'a> {
     let Ok((rest, (id, count))) = two(octets) else { return Parsed::Padding };
     // Fewer octets than a template with one field takes: padding, whatever it holds (N9-07).
     if octets.len() < 8 {
@@ -177,7 +207,7 @@ fn v9_template(octets: &[u8]) -> Parsed<'_> {
     if id == 0 && count == 0 {
         return Parsed::Padding;
     }
-    match fields(rest, usize::from(count), v9_field) {
+    match fields(rest, usize::from(count), field) {
         Some((fields, rest)) => Parsed::Template(Template { id, kind: TemplateKind::Data, fields }, rest),
         None => Parsed::Broken,
     }

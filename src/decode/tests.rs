@@ -335,6 +335,7 @@ mod filled;
 mod firewall;
 mod ipfix;
 mod learned;
+mod life;
 mod list;
 mod names;
 mod random;

@@ -4,7 +4,7 @@
 
 use super::error::{DecodeError, DecodeErrorKind};
 use super::plan::{OCTETS_PER_IP_PACKET, icmp_from_ports, implausible};
-use super::sequence::SequenceNote;
+use super::sequence::{SequenceNote, fingerprint};
 use super::time::MessageClock;
 use super::{Datagram, Header, Outcome};
 use crate::decode::domain::Domain;
@@ -82,7 +82,9 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
         sequence: (header.version != Version::V1).then_some(SequenceNote {
             sequence: header.sequence,
             units: Some(u32::from(count)),
+            flows: None,
             port: datagram.peer.port(),
+            fingerprint: fingerprint(datagram.octets),
         }),
         ..Outcome::default()
     };

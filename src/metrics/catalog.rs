@@ -106,6 +106,15 @@ pub const CATALOG: &[Descriptor] = &[
     d("templates_learned_total", Counter, &[], "Templates and options templates that were new or changed."),
     d("templates_rejected_total", Counter, &[], "Template records that were refused (lengths, limits, ids)."),
     d(
+        "template_events_total",
+        Counter,
+        &["state"],
+        "Templates learned, replaced by another layout, expired, evicted by a bound, or frozen (too many changes).",
+    ),
+    d("template_withdrawals_ignored_total", Counter, &[], "Withdrawals of templates over UDP: they change nothing."),
+    d("sets_odd_padding_total", Counter, &[], "Data sets whose rest is no padding: their template may be another."),
+    d("datagrams_duplicated_total", Counter, &[], "Datagrams that came twice; both were decoded."),
+    d(
         "sequence_missing_units_total",
         Counter,
         &["version"],

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use metrics::Histogram;
 
 use super::{Ledger, Level, Registrar, SecretMetrics, Shape, Tally, WeightedHistogram};
-use crate::decode::{DecodeErrorKind, SetDropKind};
+use crate::decode::{DecodeErrorKind, SetDropKind, TemplateEventKind};
 use crate::flow::Version;
 
 /// Reasons of `datagrams_refused_total`.
@@ -94,6 +94,14 @@ pub struct Books {
     pub templates_learned: Tally,
     /// Template records refused.
     pub templates_rejected: Tally,
+    /// Events of templates, in the order of `TemplateEventKind::ALL`.
+    pub template_events: Vec<Tally>,
+    /// Sets whose rest is no padding as it should be.
+    pub sets_odd_padding: Tally,
+    /// Withdrawals over UDP, which change nothing.
+    pub withdrawals_ignored: Tally,
+    /// Datagrams that came twice, octet by octet as far as one can tell.
+    pub datagrams_duplicated: Tally,
     /// Options data records.
     pub options_records: Tally,
     /// Data records that are no flows.
@@ -194,6 +202,12 @@ impl Books {
                 .into(),
             templates_learned: r.counter("templates_learned_total", &[]),
             templates_rejected: r.counter("templates_rejected_total", &[]),
+            template_events: TemplateEventKind::ALL
+                .map(|k| r.counter("template_events_total", &[label("state", k.label())]))
+                .into(),
+            sets_odd_padding: r.counter("sets_odd_padding_total", &[]),
+            withdrawals_ignored: r.counter("template_withdrawals_ignored_total", &[]),
+            datagrams_duplicated: r.counter("datagrams_duplicated_total", &[]),
             options_records: r.counter("options_records_total", &[]),
             non_flow_records: r.counter("non_flow_records_total", &[]),
             lists_unread: r.counter("lists_unread_total", &[]),

@@ -6,6 +6,7 @@ use crate::collect::{CollectSettings, ExporterRule};
 use crate::decode::{Session, SessionPolicy};
 use crate::flow::Version;
 use crate::limits::DOMAINS_PER_EXPORTER_MAX;
+use crate::metrics::Tally;
 
 const HOLD: u64 = EXPORTER_HOLD_MS * 1_000_000;
 
@@ -223,4 +224,85 @@ fn datagrams_of_the_default_gateway_are_counted_and_no_others() {
         table.count(&found.exporter, &ExporterCounts { datagrams, ..decoded(1) });
     }
     assert_eq!(books.gateway_datagrams.value(), 5);
+}
+
+#[test]
+fn n9_14_ix_15_each_listener_has_templates_of_its_own() {
+    let (table, _) = table(&settings(2, 1));
+    for (version, session) in [(Version::V9, Session::Any), (Version::Ipfix, Session::Port(1_000))] {
+        let at = |listener: usize| table.find(listener, peer(1, 1_000), &header(version, 7), || true, 0).expect("room");
+        let (first, second) = (at(0), at(1));
+        assert!(!Arc::ptr_eq(&first.domain, &second.domain));
+        assert!(Arc::ptr_eq(&first.exporter, &second.exporter), "it is one exporter");
+        assert!(Arc::ptr_eq(&first.domain, &at(0).domain) && Arc::ptr_eq(&second.domain, &at(1).domain));
+        assert_eq!((first.domain.key, first.domain.listener), (second.domain.key, 0));
+        assert_eq!((second.domain.key.session, second.domain.listener), (session, 1));
+        if let (Some(a), Some(b)) = (&first.domain.fallback, &second.domain.fallback) {
+            assert!(!Arc::ptr_eq(a, b) && b.listener == 1);
+        }
+    }
+    let row = table.snapshot().pop().expect("row");
+    assert_eq!(row.domains.iter().map(|d| d.listener).collect::<Vec<_>>(), [0, 1, 0, 0, 1, 1]);
+}
+
+#[test]
+fn ix_15_two_ports_with_the_same_ids_read_each_by_its_own_layout() {
+    let (table, _) = table(&settings(1, 1));
+    let find = |port| table.find(0, peer(1, port), &header(Version::Ipfix, 7), || true, 0).expect("room").domain;
+    let (a, b) = (find(1_000), find(1_001));
+    let mut batch = crate::flow::FlowBatch::with_capacity(8);
+    let mut decode = |domain: &Domain, port: u16, octets: &[u8]| {
+        let header = crate::decode::identify(octets).expect("header");
+        let datagram = crate::decode::Datagram { peer: peer(1, port), receive_ns: 1, octets };
+        crate::decode::decode(&datagram, &header, domain, &mut batch).records
+    };
+    let layout = |fields: &[u16]| ipfix(2, &[&[256, u16::try_from(fields.len() / 2).expect("few")], fields].concat());
+    decode(&a, 1_000, &layout(&[8, 4, 12, 4]));
+    decode(&b, 1_001, &layout(&[8, 4, 12, 4, 7, 2, 11, 2]));
+    let data = ipfix(256, &[1; 12]);
+    assert_eq!((decode(&a, 1_000, &data), decode(&b, 1_001, &data)), (3, 2));
+}
+
+/// An IPFIX message of domain 7 with one set.
+fn ipfix(set: u16, body: &[u16]) -> Vec<u8> {
+    let length = |octets: usize| u16::try_from(octets).expect("short");
+    let head = [10, length(20 + body.len() * 2), 0, 0, 0, 0, 0, 7, set, length(4 + body.len() * 2)];
+    [&head, body].concat().iter().flat_map(|word: &u16| word.to_be_bytes()).collect()
+}
+
+#[test]
+fn a_8_a_forged_redefinition_shows_with_the_next_second() {
+    let (table, books) = table(&settings(1, 1));
+    let found = table.find(0, peer(1, 9), &header(Version::Ipfix, 7), || true, 0).expect("room");
+    let mut batch = crate::flow::FlowBatch::with_capacity(8);
+    for fields in [[8, 4, 12, 4], [12, 4, 8, 4]] {
+        let octets = ipfix(2, &[&[256, 2], &fields[..]].concat());
+        let header = crate::decode::identify(&octets).expect("header");
+        let datagram = crate::decode::Datagram { peer: peer(1, 9), receive_ns: 1, octets: &octets };
+        crate::decode::decode(&datagram, &header, &found.domain, &mut batch);
+    }
+    assert_eq!(books.template_events.iter().map(Tally::value).sum::<u64>(), 0);
+    table.maintain(SECOND_NS, &books);
+    let events: Vec<u64> = books.template_events.iter().map(Tally::value).collect();
+    assert_eq!(events, [1, 1, 0, 0, 0], "one learned, one replaced");
+    table.maintain(2 * SECOND_NS, &books);
+    assert_eq!(books.template_events[1].value(), 1, "counted once");
+}
+
+#[test]
+fn a_2_domains_that_made_room_are_counted_with_their_exporter_and_leave_a_trace() {
+    let (table, books) = table(&settings(1, 1));
+    let mut batch = crate::flow::FlowBatch::with_capacity(8);
+    for odid in 0..u32::try_from(DOMAINS_PER_EXPORTER_MAX).expect("few") + 10 {
+        let domain = table.find(0, peer(1, 9), &header(Version::V9, odid), || true, 5).expect("room").domain;
+        let low = u16::try_from(odid).expect("few");
+        let octets = [9, 1, 0, 0, 0, 0, 0, 0, 0, low, 0, 12, 256, 1, 8, 4].map(u16::to_be_bytes).concat();
+        let header = crate::decode::identify(&octets).expect("header");
+        let datagram = crate::decode::Datagram { peer: peer(1, 9), receive_ns: 5, octets: &octets };
+        let outcome = crate::decode::decode(&datagram, &header, &domain, &mut batch);
+        assert_eq!(outcome.templates_learned, 1);
+    }
+    assert_eq!(table.snapshot()[0].domains_evicted, 10);
+    table.maintain(SECOND_NS, &books);
+    assert_eq!(books.template_events[crate::decode::TemplateEventKind::Evicted as usize].value(), 10);
 }

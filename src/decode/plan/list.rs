@@ -112,6 +112,7 @@ fn records(entry: Entry<'_>, depth: usize, found: &mut Found, beyond: &mut Beyon
     let Some(plan) = beyond.context.domain.and_then(|domain: &Domain| domain.plan(entry.template)) else {
         return false;
     };
+    plan.note_use();
     let PlanKind::Data(plan) = &plan.kind else { return false };
     if plan.record_octets == 0 || entry.records.len() < plan.record_octets {
         return false;

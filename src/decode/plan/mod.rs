@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use self::clock::Clock;
 use self::rich::Rich;
 use self::step::{Keep, Step, TimeKind};
+use super::life::Life;
 use super::options::OptionsPlan;
 use super::selection::Selection;
 use super::template::{Template, TemplateKind};
@@ -53,10 +54,18 @@ pub(super) struct DecodePlan {
     pub template: Template,
     /// What its data sets become.
     pub kind: PlanKind,
+    /// All its records are of one length.
+    pub is_fixed: bool,
     /// Octets of the smallest record.
     pub record_octets_min: usize,
+    /// Unix nanoseconds of the first definition.
+    pub learned_ns: u64,
     /// Unix nanoseconds of the last definition.
     pub refreshed_ns: AtomicU64,
+    /// Longest time between two definitions, nanoseconds; 0 before the second.
+    pub interval_ns: AtomicU64,
+    /// What its age is judged by beside that.
+    pub life: Life,
     /// What it takes, as the learned-state budget counts it.
     pub octets: u64,
     /// flowKeyIndicator 173: bit 0 is the first field (IX-39); 0 as long as nobody told.
@@ -117,19 +126,23 @@ impl DecodePlan {
             PlanKind::Options(options) => options.octets(),
         };
         let octets = 256 + template.fields.len() as u64 * 44 + further;
+        let is_fixed = !template.is_variable();
         let record_octets_min = template.record_octets_min().max(1);
         Self {
             template,
             kind,
+            is_fixed,
             record_octets_min,
+            learned_ns: now_ns,
             refreshed_ns: AtomicU64::new(now_ns),
+            interval_ns: AtomicU64::new(0),
+            life: Life::default(),
             octets,
             flow_keys: AtomicU64::new(0),
         }
     }
 
     /// Which fields make up the flow key, if the exporter said it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the picture of templates shows it"))]
     pub(super) fn flow_keys(&self) -> Option<u64> {
         Some(self.flow_keys.load(Ordering::Relaxed)).filter(|keys| *keys != 0)
     }

@@ -81,6 +81,8 @@ pub(crate) struct Ran {
     pub lists_unread: u32,
     /// Records whose common properties nobody told.
     pub common_properties_unknown: u32,
+    /// Octets behind the last record, where records are of variable length.
+    pub rest: u32,
     /// The row budget ended before the set did.
     pub cut: bool,
 }
@@ -135,7 +137,13 @@ impl DataPlan {
         if self.is_statistics {
             // Read like flows, so that they count alike in the sequence, and taken back.
             batch.truncate(mark);
-            return Ok(Ran { records: ran.records, non_flow: ran.records, cut: ran.cut, ..Ran::default() });
+            return Ok(Ran {
+                records: ran.records,
+                non_flow: ran.records,
+                cut: ran.cut,
+                rest: ran.rest,
+                ..Ran::default()
+            });
         }
         Ok(ran)
     }
@@ -307,6 +315,7 @@ impl DataPlan {
             }
             rest = after;
         }
+        ran.rest = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         Ok(ran)
     }
 

@@ -8,7 +8,8 @@ fn v5_01_every_field_has_its_place() {
     let domain = bench.domain(Version::V5, 0x0102);
     let outcome = bench.decode(&domain, &v5(1, 1, 0x4064));
     assert_eq!((outcome.records, outcome.sets_seen, outcome.sets_decoded), (1, 1, 1));
-    assert_eq!(outcome.sequence, Some(SequenceNote { sequence: 42, units: Some(1), port: 9_995 }));
+    let note = outcome.sequence.unwrap();
+    assert_eq!((note.sequence, note.units, note.flows, note.port), (42, Some(1), None, 9_995));
     let r = bench.last();
     assert_eq!(r.observation_domain, 0x0102);
     assert_eq!(r.src_ip(), Some("0.1.2.3".parse().unwrap()));

@@ -1,0 +1,229 @@
+//! Life of templates: how often they come again, when they are too old, and what changes too often.
+//!
+//! A template is too old when its exporter goes on sending templates and leaves this one out for three of its longest
+//! intervals, at least two hours in NetFlow v9 and half an hour in IPFIX (N9-16, IX-16), and no data set has used it for as
+//! long. So nothing is forgotten that may still be needed: exporters that tell their templates once, at their start, never
+//! tell any again, and one that is silent tells none. Time is passed in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::domain::{Domain, Session};
+use super::plan::DecodePlan;
+use super::status::{TemplateEvent, TemplateEventKind, TemplateStatus};
+use super::template::TemplateKind;
+use crate::flow::Version;
+use crate::limits::{REDEFINITIONS_PER_MINUTE_MAX, TEMPLATE_AGE_IPFIX_S, TEMPLATE_AGE_V9_S, TEMPLATE_LOOK_S};
+
+const SECOND_NS: u64 = 1_000_000_000;
+const MINUTE_NS: u64 = 60 * SECOND_NS;
+/// A refresh may be lost twice in a row before its template is too old.
+const INTERVALS: u64 = 3;
+/// Two processes that take an id from each other are told for this long: templates come each half hour.
+const CLASH_NS: u64 = TEMPLATE_AGE_V9_S * SECOND_NS;
+
+/// What is known of a template's coming and going.
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    /// A data set used it since the last look.
+    used: AtomicBool,
+    /// The look at which that was last seen.
+    used_ns: AtomicU64,
+    /// UDP source port that defined it.
+    author: u16,
+    /// Port that defined the layout before, if another.
+    before: Option<u16>,
+}
+
+impl DecodePlan {
+    /// The same layout came again.
+    pub(super) fn refresh(&self, now_ns: u64) {
+        let last = self.refreshed_ns.swap(now_ns, Ordering::Relaxed);
+        // Several in one datagram or burst are one refresh: they say nothing of when the next one comes.
+        let interval = now_ns.saturating_sub(last);
+        if interval >= SECOND_NS {
+            self.interval_ns.fetch_max(interval, Ordering::Relaxed);
+        }
+    }
+
+    /// The longest time between two refreshes, nanoseconds; None before the first.
+    pub(super) fn refresh_interval_ns(&self) -> Option<u64> {
+        Some(self.interval_ns.load(Ordering::Relaxed)).filter(|interval| *interval != 0)
+    }
+
+    fn status(&self) -> TemplateStatus {
+        TemplateStatus {
+            id: self.template.id,
+            scopes: match self.template.kind {
+                TemplateKind::Options { scopes } => Some(scopes),
+                TemplateKind::Data => None,
+            },
+            fields: self.template.fields.iter().map(|field| (field.element, field.length)).collect(),
+            learned_ns: self.learned_ns,
+            refreshed_ns: self.refreshed_ns.load(Ordering::Relaxed),
+            refresh_interval_ns: self.refresh_interval_ns(),
+            flow_keys: self.flow_keys(),
+        }
+    }
+
+    /// A data set uses it.
+    #[inline]
+    pub(super) fn note_use(&self) {
+        // Read first: all workers read the line, and a store would take it from them.
+        if !self.life.used.load(Ordering::Relaxed) {
+            self.life.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// True if it is too old at `now_ns`, in a domain whose last template came at `heard_ns`.
+    fn is_too_old(&self, version: Version, heard_ns: u64, now_ns: u64) -> bool {
+        if self.life.used.swap(false, Ordering::Relaxed) {
+            self.life.used_ns.store(now_ns, Ordering::Relaxed);
+        }
+        let Some(interval) = self.refresh_interval_ns() else { return false };
+        let floor = if version == Version::Ipfix { TEMPLATE_AGE_IPFIX_S } else { TEMPLATE_AGE_V9_S };
+        let age_max = interval.saturating_mul(INTERVALS).max(floor * SECOND_NS);
+        let used = self.life.used_ns.load(Ordering::Relaxed);
+        heard_ns.saturating_sub(self.refreshed_ns.load(Ordering::Relaxed)) > age_max
+            && now_ns.saturating_sub(used) > age_max
+    }
+
+    /// `port` defines it, in the place of `old`.
+    pub(super) fn note_author(&mut self, port: u16, old: Option<&Self>) {
+        self.life.author = port;
+        self.life.before = old.map(|old| old.life.author).filter(|author| *author != port);
+    }
+
+    /// The ports that take this id from each other, if `port` gives it another layout now: it had one before, and the
+    /// port that has it now took it from that one.
+    pub(super) fn contended(&self, port: u16) -> Option<(u16, u16)> {
+        let author = self.life.author;
+        (author != port && self.life.before == Some(port)).then_some((author.min(port), author.max(port)))
+    }
+}
+
+/// Changes of layouts in one domain: so many a minute, then the last layout stays.
+#[derive(Debug, Default)]
+pub(super) struct Storm {
+    window_ns: u64,
+    changes: usize,
+    /// When the limit was reached first; None once a minute went by below it.
+    since_ns: Option<u64>,
+}
+
+impl Storm {
+    /// Whether one more layout may change at `now_ns`, in a domain of `templates`: each may change once in a minute, as
+    /// after a restart of the exporter, if they are more than the limit.
+    pub fn change(&mut self, now_ns: u64, templates: usize) -> Change {
+        self.settle(now_ns);
+        self.changes += 1;
+        let beyond = self.changes.saturating_sub(REDEFINITIONS_PER_MINUTE_MAX.max(templates));
+        if beyond > 0 {
+            self.since_ns.get_or_insert(now_ns);
+        }
+        match beyond {
+            0 => Change::Taken,
+            1 => Change::FirstRefused,
+            _ => Change::Refused,
+        }
+    }
+
+    /// When the limit was reached first, of a storm that goes on.
+    pub const fn since_ns(&self) -> Option<u64> {
+        self.since_ns
+    }
+
+    /// Begins another minute if this one is over.
+    fn settle(&mut self, now_ns: u64) {
+        let past = now_ns.abs_diff(self.window_ns);
+        if past < MINUTE_NS {
+            return;
+        }
+        // The minute before may have been below the limit without anybody looking.
+        if self.changes <= REDEFINITIONS_PER_MINUTE_MAX || past >= 2 * MINUTE_NS {
+            self.since_ns = None;
+        }
+        (self.window_ns, self.changes) = (now_ns, 0);
+    }
+}
+
+/// What is done with a changed layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It takes the place of the last.
+    Taken,
+    /// The last one stays: the first time in this minute.
+    FirstRefused,
+    /// The last one stays.
+    Refused,
+}
+
+/// Two UDP ports of an address redefine the same template to and fro, where ports share templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clash {
+    pub ports: (u16, u16),
+    pub at_ns: u64,
+}
+
+impl Domain {
+    /// Forgets templates that are too old and ends what is over; looks once in a while, however often it is asked.
+    /// Returns how many templates went.
+    pub fn expire_templates(&self, now_ns: u64) -> usize {
+        if now_ns < self.next_look_ns.load(Ordering::Acquire) {
+            return 0;
+        }
+        self.next_look_ns.store(now_ns.saturating_add(TEMPLATE_LOOK_S * SECOND_NS), Ordering::Release);
+        let heard_ns = self.heard_ns.load(Ordering::Acquire);
+        // Plans of a shared domain are those of the ports, which say when they go.
+        if heard_ns == 0 {
+            return 0;
+        }
+        let version = self.key.version;
+        // Under the lock, so that none is refreshed or replaced between the look and its going.
+        let mut learned = self.learned();
+        learned.storm.settle(now_ns);
+        learned.clash = learned.clash.filter(|clash| now_ns.saturating_sub(clash.at_ns) <= CLASH_NS);
+        let plans = self.plans.load_full();
+        let gone: Vec<_> = plans.values().filter(|p| p.is_too_old(version, heard_ns, now_ns)).cloned().collect();
+        if gone.is_empty() {
+            return 0;
+        }
+        let mut table = (*plans).clone();
+        table.retain(|_, plan| !gone.iter().any(|gone| Arc::ptr_eq(gone, plan)));
+        self.plans.store(Arc::new(table));
+        for plan in &gone {
+            self.give_back_templates(plan.octets);
+            self.note_event(plan.template.id, TemplateEventKind::Expired, now_ns);
+        }
+        if let (Some(fallback), Session::Port(port)) = (&self.fallback, self.key.session) {
+            fallback.take_offers(port, &[], &gone);
+        }
+        gone.len()
+    }
+
+    /// Notes what happened to a template.
+    pub(super) fn note_event(&self, template_id: u16, kind: TemplateEventKind, at_ns: u64) {
+        self.exporter.template_events.push(TemplateEvent { at_ns, domain: self.key, template_id, kind });
+    }
+
+    /// The templates of this session as they are now, by id.
+    #[must_use]
+    pub fn templates(&self) -> Vec<TemplateStatus> {
+        let plans = self.plans.load();
+        let mut all: Vec<TemplateStatus> = plans.values().map(|plan| plan.status()).collect();
+        all.sort_unstable_by_key(|template| template.id);
+        all
+    }
+
+    /// Since when redefinitions come faster than they are taken, Unix nanoseconds.
+    #[must_use]
+    pub fn storm_since(&self) -> Option<u64> {
+        self.learned().storm.since_ns
+    }
+
+    /// Two UDP source ports that redefine the same templates to and fro: processes that need scopes of their own.
+    #[must_use]
+    pub fn clash_ports(&self) -> Option<(u16, u16)> {
+        self.learned().clash.map(|clash| clash.ports)
+    }
+}

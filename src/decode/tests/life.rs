@@ -1,0 +1,431 @@
+//! Life of templates and streams, in simulated time: ages, events, storms, padding, and what numbers count.
+
+use super::*;
+use crate::decode::TemplateEventKind::{Evicted, Expired, Frozen, Learned, Replaced};
+
+const SECOND: u64 = 1_000_000_000;
+const HOUR: u64 = 3_600 * SECOND;
+
+/// 8, 12, 1: another layout than `TEMPLATE`.
+const OTHER: [u16; 6] = [8, 4, 12, 4, 1, 4];
+
+fn told(bench: &Bench) -> Vec<(u16, TemplateEventKind)> {
+    bench.state.template_events().iter().map(|event| (event.template_id, event.kind)).collect()
+}
+
+fn layout(id: u16, fields: &[u16]) -> Vec<u8> {
+    v9(7, 1, &[set(0, &template(id, fields))])
+}
+
+fn ipfix_layout(id: u16, fields: &[u16]) -> Vec<u8> {
+    ipfix(7, 1, &[set(2, &template(id, fields))])
+}
+
+#[test]
+fn n9_16_ix_16_a_day_of_refreshes_each_half_hour_loses_nothing() {
+    for version in [Version::V9, Version::Ipfix] {
+        let mut bench = Bench::new();
+        let domain = bench.domain(version, 7);
+        let (template_set, message): (u16, fn(u32, u32, &[Vec<u8>]) -> Vec<u8>) =
+            if version == Version::V9 { (0, v9) } else { (2, ipfix) };
+        let both = message(7, 1, &[set(template_set, &[template(256, &TEMPLATE), template(257, &OTHER)].concat())]);
+        let data = message(7, 1, &[set(256, &rows([1]))]);
+        let seldom = message(7, 1, &[set(257, &[1; 12])]);
+        let mut lost = 0;
+        for second in 0..86_400_u64 {
+            let now = RECEIVE_NS + second * SECOND;
+            if second % 1_800 == 0 {
+                bench.decode_at(&domain, &both, now);
+            }
+            if second % 20 == 5 {
+                lost += bench.decode_at(&domain, &data, now).sets_parked;
+            }
+            // A template that is used twice a day.
+            if second % 43_200 == 43_199 {
+                lost += bench.decode_at(&domain, &seldom, now).sets_parked;
+            }
+            bench.batch.clear();
+            assert_eq!(domain.expire_templates(now), 0, "after {second} s");
+        }
+        assert_eq!((lost, told(&bench)), (0, vec![(256, Learned), (257, Learned)]), "{version:?}");
+        assert_eq!(domain.templates()[0].refresh_interval_ns, Some(1_800 * SECOND));
+        assert_eq!(domain.templates()[0].learned_ns, RECEIVE_NS);
+    }
+}
+
+/// Templates 256 and 257 come each 600 s for an hour, then only 256; gives the age of 257 when it went.
+fn age_at_its_end(version: Version, data_every_s: Option<u64>) -> Option<u64> {
+    let mut bench = Bench::new();
+    let domain = bench.domain(version, 7);
+    let one = |id| if version == Version::V9 { layout(id, &OTHER) } else { ipfix_layout(id, &OTHER) };
+    let sets = [set(257, &[1; 12])];
+    let data = if version == Version::V9 { v9(7, 1, &sets) } else { ipfix(7, 1, &sets) };
+    for second in 0..86_400_u64 {
+        let now = RECEIVE_NS + second * SECOND;
+        if second % 600 == 0 {
+            bench.decode_at(&domain, &one(256), now);
+            if second <= 3_600 {
+                bench.decode_at(&domain, &one(257), now);
+            }
+        }
+        if data_every_s.is_some_and(|every| second % every == 0) {
+            assert_eq!(bench.decode_at(&domain, &data, now).sets_parked, 0);
+            bench.batch.clear();
+        }
+        if domain.expire_templates(now) == 1 {
+            assert_eq!(told(&bench).last(), Some(&(257, Expired)));
+            assert_eq!((domain.plan(256).is_some(), domain.plan(257).is_some()), (true, false));
+            return Some(second - 3_600);
+        }
+    }
+    None
+}
+
+#[test]
+fn n9_16_ix_16_what_is_left_out_goes_alone_and_late() {
+    // The last of the others must have come when the age was passed, and a look is made once a minute.
+    let v9 = age_at_its_end(Version::V9, None).unwrap();
+    assert!((7_200..=7_200 + 660).contains(&v9), "{v9}");
+    let ipfix = age_at_its_end(Version::Ipfix, None).unwrap();
+    assert!((1_800..=1_800 + 660).contains(&ipfix), "{ipfix}");
+}
+
+#[test]
+fn n9_16_what_data_sets_use_does_not_go() {
+    assert_eq!(age_at_its_end(Version::V9, Some(3_000)), None);
+    assert_eq!(age_at_its_end(Version::Ipfix, Some(1_500)), None);
+}
+
+#[test]
+fn n9_16_templates_told_once_stay_and_so_do_those_of_who_is_silent() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    bench.decode(&domain, &layout(256, &TEMPLATE));
+    // Another one comes again and again for a day, and then nothing more.
+    for minute in 0..1_440 {
+        let now = RECEIVE_NS + minute * 60 * SECOND;
+        bench.decode_at(&domain, &layout(257, &OTHER), now);
+        domain.expire_templates(now);
+    }
+    for hour in 24..240 {
+        assert_eq!(domain.expire_templates(RECEIVE_NS + hour * HOUR), 0);
+    }
+    assert_eq!(domain.status().templates, 2);
+    assert_eq!(domain.expire_templates(u64::MAX), 0, "a clock that jumps takes nothing");
+}
+
+#[test]
+fn ix_16_an_age_takes_the_template_from_the_other_ports_too() {
+    let mut bench = Bench::new();
+    let shared = bench.domain(Version::Ipfix, 7);
+    let port = bench.port(1_001, &shared);
+    for second in (0..20_000).step_by(100) {
+        let now = RECEIVE_NS + second * SECOND;
+        bench.decode_at(&port, &ipfix_layout(256, &TEMPLATE), now);
+        if second <= 200 {
+            bench.decode_at(&port, &ipfix_layout(257, &OTHER), now);
+        }
+        port.expire_templates(now);
+        assert_eq!(shared.expire_templates(now), 0, "they are the port's");
+    }
+    assert_eq!((port.status().templates, shared.status().templates), (1, 1));
+    port.retire();
+    assert_eq!(bench.state.template_octets.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(told(&bench), [(256, Learned), (257, Learned), (257, Expired), (256, Evicted)]);
+}
+
+#[test]
+fn n9_12_events_tell_what_became_of_templates() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    for _ in 0..1_000 {
+        bench.decode(&domain, &layout(256, &TEMPLATE));
+    }
+    assert_eq!(told(&bench), [(256, Learned)], "what is the same is no event");
+    bench.decode(&domain, &layout(256, &OTHER));
+    let news = bench.state.take_template_news().unwrap();
+    assert_eq!((news.count(Learned), news.count(Replaced)), (1, 1));
+    assert_eq!(news.last.map(|event| (event.kind, event.at_ns)), Some((Replaced, RECEIVE_NS)));
+    assert_eq!(bench.state.take_template_news(), None);
+    domain.retire_as(Evicted, RECEIVE_NS + 9);
+    assert_eq!(told(&bench), [(256, Learned), (256, Replaced), (256, Evicted)]);
+    domain.retire();
+    assert_eq!(told(&bench).len(), 3, "they go once");
+}
+
+#[test]
+fn a_3_evicted_templates_leave_a_trace_and_the_ring_is_bounded() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    for id in 256..=1_280 {
+        bench.decode_at(&domain, &layout(id, &OTHER), RECEIVE_NS + u64::from(id));
+    }
+    assert_eq!(bench.state.template_events().len(), limits::TEMPLATE_EVENTS_PER_EXPORTER);
+    let news = bench.state.take_template_news().unwrap();
+    assert_eq!(news.count(Learned), 1_025);
+    assert_eq!(news.count(Evicted) as usize, limits::TEMPLATES_PER_DOMAIN_MAX / 16);
+    assert_eq!(news.last.map(|event| event.kind), Some(Evicted));
+    assert_eq!(domain.status().templates as u64, 1_025 - news.count(Evicted));
+}
+
+#[test]
+fn a_8_a_storm_of_redefinitions_freezes_the_last_layout() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    bench.decode(&domain, &layout(256, &TEMPLATE));
+    let mut refused = 0;
+    for turn in 0..1_000_u64 {
+        let fields = if turn % 2 == 0 { &OTHER[..] } else { &TEMPLATE };
+        refused += bench.decode_at(&domain, &layout(256, fields), RECEIVE_NS + turn * SECOND / 100).templates_rejected;
+    }
+    // Of the refused ones half say what is known already.
+    assert_eq!(u64::from(refused), (1_000 - limits::REDEFINITIONS_PER_MINUTE_MAX as u64) / 2);
+    let events = told(&bench);
+    assert_eq!(events.iter().filter(|(_, kind)| *kind == Replaced).count(), limits::REDEFINITIONS_PER_MINUTE_MAX);
+    assert_eq!(events.iter().filter(|(_, kind)| *kind == Frozen).count(), 1, "one line a storm, not one a template");
+    let since = domain.storm_since().unwrap();
+    assert!(since < RECEIVE_NS + SECOND && domain.status().storm_since_ns == Some(since));
+    // What is known goes on being decoded, and new ids are still learned.
+    assert_eq!(bench.decode(&domain, &v9(7, 2, &[set(256, &rows([5]))])).records, 1);
+    assert_eq!(bench.decode(&domain, &layout(300, &TEMPLATE)).templates_learned, 1);
+    // A minute later the exporter's word counts again, and after a quiet one the storm is over.
+    let later = RECEIVE_NS + 70 * SECOND;
+    assert_eq!(bench.decode_at(&domain, &layout(256, &OTHER), later).templates_learned, 1);
+    assert!(domain.storm_since().is_some());
+    domain.expire_templates(later + 61 * SECOND);
+    assert_eq!(domain.storm_since(), None);
+}
+
+#[test]
+fn a_8_each_template_may_change_once_after_a_restart() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    let all = |fields: &[u16]| {
+        let records: Vec<u8> = (256..456).flat_map(|id| template(id, fields)).collect();
+        v9(7, 1, &[set(0, &records)])
+    };
+    bench.decode(&domain, &all(&TEMPLATE));
+    let outcome = bench.decode(&domain, &all(&OTHER));
+    assert_eq!((outcome.templates_learned, outcome.templates_rejected), (200, 0));
+    assert_eq!(domain.storm_since(), None);
+}
+
+#[test]
+fn n9_14_two_ports_that_take_an_id_from_each_other_clash() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    let say = |bench: &mut Bench, port: u16, fields: &[u16]| bench.decode_from(&domain, &layout(256, fields), port);
+    say(&mut bench, 1_001, &TEMPLATE);
+    say(&mut bench, 1_001, &OTHER);
+    say(&mut bench, 1_001, &TEMPLATE);
+    assert_eq!(domain.clash_ports(), None, "one port may change its mind");
+    say(&mut bench, 1_002, &OTHER);
+    assert_eq!(domain.clash_ports(), None, "a restart from another port");
+    say(&mut bench, 1_001, &TEMPLATE);
+    assert_eq!(domain.clash_ports(), Some((1_001, 1_002)));
+    assert_eq!(domain.status().clash_ports, Some((1_001, 1_002)));
+    domain.expire_templates(RECEIVE_NS + 3 * HOUR);
+    assert_eq!(domain.clash_ports(), None, "it is over");
+}
+
+#[test]
+fn ix_05_a_rest_that_is_no_padding_is_counted() {
+    let odd = |rest: &[u8]| {
+        let mut bench = Bench::new();
+        let domain = bench.domain(Version::Ipfix, 7);
+        bench.decode(&domain, &ipfix_layout(256, &TEMPLATE));
+        let outcome = bench.decode(&domain, &ipfix(7, 1, &[set(256, &[rows([1, 2]), rest.to_vec()].concat())]));
+        assert_eq!((outcome.records, outcome.sets_decoded), (2, 1), "{rest:?}");
+        assert_eq!(domain.status().odd_padding_sets, u64::from(outcome.sets_odd_padding));
+        outcome.sets_odd_padding
+    };
+    assert_eq!((odd(&[]), odd(&[0]), odd(&[0; 3])), (0, 0, 0));
+    assert_eq!((odd(&[0; 4]), odd(&[0; 20])), (1, 1));
+    assert_eq!((odd(&[0, 1]), odd(&[7; 20])), (1, 1));
+}
+
+#[test]
+fn ix_05_sets_with_a_rest_that_is_not_zero_are_dropped_where_that_is_wanted() {
+    let profile = Profile { drops_odd_padding: true, ..Profile::default() };
+    let mut bench = Bench::with(DecodeSettings { profile, ..DecodeSettings::default() });
+    let domain = bench.domain(Version::Ipfix, 7);
+    let variable = [82, 0xFFFF, 8, 4, 12, 4];
+    let options = words(&[258, 2, 1, 149, 4, 34, 4]);
+    let layouts = [set(2, &template(256, &TEMPLATE)), set(2, &template(257, &variable)), set(3, &options)];
+    bench.decode(&domain, &ipfix(7, 1, &layouts));
+    let mut one = |id: u16, body: &[u8], rest: &[u8]| {
+        let outcome = bench.decode(&domain, &ipfix(7, 1, &[set(id, &[body, rest].concat())]));
+        let dropped = outcome.sets_dropped[SetDropKind::OddPadding as usize];
+        (outcome.records + outcome.options_records, dropped, outcome.sequence.unwrap().units)
+    };
+    let named = [1, b'x', 10, 0, 0, 1, 10, 0, 0, 2];
+    for (id, body) in [(256, &rows([1])[..]), (257, &named), (258, &[0; 8])] {
+        assert_eq!(one(id, body, &[0; 3]), (1, 0, Some(1)), "{id}");
+        assert_eq!(one(id, body, &[0, 9]), (0, 1, None), "{id}");
+    }
+    assert_eq!(one(256, &rows([1]), &[0; 8]), (1, 0, Some(1)), "zeroes are counted and no more");
+    assert_eq!(bench.batch.len(), 3, "a dropped set leaves no row");
+}
+
+#[test]
+fn n9_11_variable_lengths_in_netflow_v9() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    bench.decode(&domain, &layout(256, &[8, 4, 82, 0xFFFF, 12, 4]));
+    let row = |name: &[u8]| [&[10, 0, 0, 1][..], name, &[10, 0, 0, 2]].concat();
+    let long = [&[255, 1, 44][..], &[b'x'; 300]].concat();
+    let body = [row(&[3, b'e', b't', b'h']), row(&[0]), row(&long)].concat();
+    let outcome = bench.decode(&domain, &v9(7, 2, &[set(256, &body)]));
+    assert_eq!((outcome.records, outcome.sets_decoded), (3, 1));
+    assert!(bench.batch.records.iter().all(|r| r.dst_ip() == Some("10.0.0.2".parse().unwrap())));
+    // A prefix that runs past the set: nothing of it, and the next set is read.
+    let broken = [row(&[3, b'e', b't', b'h']), row(&[200])].concat();
+    let outcome = bench.decode(&domain, &v9(7, 3, &[set(256, &broken), set(256, &row(&[0]))]));
+    assert_eq!((outcome.records, outcome.sets_dropped[SetDropKind::BadRecord as usize]), (1, 1));
+}
+
+#[test]
+fn n9_28_enterprise_fields_in_netflow_v9_where_only_they_fit() {
+    // Two templates with a field of 29305 between plain ones, as IPFIX would write them.
+    let one = |id: u16| words(&[id, 3, 8, 4, 0x8001, 4, 0, 29_305, 12, 4]);
+    let body = [one(256), one(257)].concat();
+    let learned = |enterprise_in_v9: bool, body: &[u8]| {
+        let profile = Profile { enterprise_in_v9, ..Profile::default() };
+        let mut bench = Bench::with(DecodeSettings { profile, ..DecodeSettings::default() });
+        let domain = bench.domain(Version::V9, 7);
+        bench.decode(&domain, &v9(7, 1, &[set(0, body)]));
+        domain.templates().into_iter().map(|t| (t.id, t.fields)).collect::<Vec<_>>()
+    };
+    let element = |pen, id| (crate::flow::ElementId { pen, id }, 4);
+    let fields = vec![element(0, 8), element(29_305, 1), element(0, 12)];
+    assert_eq!(learned(true, &body), [(256, fields.clone()), (257, fields.clone())]);
+    assert_eq!(learned(true, &one(256)), [(256, fields)]);
+    // Not allowed, or the plain reading fits: maker's types of v9.
+    let plain = vec![element(0, 8), element(0, 0x8001), (crate::flow::ElementId { pen: 0, id: 0 }, 29_305)];
+    assert_eq!(learned(false, &one(256)), [(256, plain)]);
+    let ambiguous = words(&[256, 2, 8, 4, 33_002, 2, 0, 0]);
+    assert_eq!(
+        learned(true, &ambiguous),
+        [(256, vec![element(0, 8), (crate::flow::ElementId { pen: 0, id: 33_002 }, 2)])]
+    );
+    let unfit = words(&[256, 2, 8, 4, 0x8001, 4, 0]);
+    assert_eq!(learned(true, &unfit), learned(false, &unfit), "neither fits");
+}
+
+#[test]
+fn ix_14_withdrawals_over_udp_are_counted_and_ignored() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::Ipfix, 7);
+    bench.decode(&domain, &ipfix_layout(256, &TEMPLATE));
+    let withdraw = ipfix(7, 1, &[set(2, &words(&[256, 0])), set(2, &words(&[2, 0])), set(3, &words(&[3, 0]))]);
+    assert_eq!(bench.decode(&domain, &withdraw).withdrawals_ignored, 3);
+    assert_eq!(bench.decode(&domain, &ipfix(7, 1, &[set(256, &rows([1]))])).records, 1);
+    assert_eq!(told(&bench), [(256, Learned)]);
+}
+
+/// Decodes and accounts for one message.
+fn account(bench: &mut Bench, domain: &Domain, octets: &[u8]) -> SequenceDelta {
+    let note = bench.decode(domain, octets).sequence.unwrap();
+    bench.batch.clear();
+    domain.apply_sequence(&mut [note], limits::SEQUENCE_WINDOW_MIN)
+}
+
+#[test]
+fn n9_29_numbers_that_go_by_flows_change_the_unit() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    bench.decode(&domain, &layout(256, &TEMPLATE));
+    let mut missing = 0;
+    let mut next = 1_000_u32;
+    for turn in 0..200_u32 {
+        let records = 2 + turn % 20;
+        // One message of 22 - 2 records is lost on the way.
+        if turn != 118 {
+            missing += account(&mut bench, &domain, &v9(7, next, &[set(256, &rows(0..records))])).missing;
+        }
+        next += records;
+        if turn == 2 {
+            assert_eq!(domain.status().sequence_unit, SequenceUnit::Datagrams);
+        }
+    }
+    assert_eq!(domain.status().sequence_unit, SequenceUnit::Flows);
+    assert_eq!((missing, domain.status().missing_units), (2 + 118 % 20, 2 + 118 % 20));
+    assert_eq!(domain.status().gap_units, 0);
+}
+
+#[test]
+fn n9_29_losses_of_an_ordinary_exporter_do_not_change_the_unit() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    bench.decode(&domain, &layout(256, &TEMPLATE));
+    let mut missing = 0;
+    for turn in (0..400_u32).filter(|turn| turn % 7 != 3) {
+        missing += account(&mut bench, &domain, &v9(7, turn, &[set(256, &rows(0..2))])).missing;
+    }
+    assert_eq!(domain.status().sequence_unit, SequenceUnit::Datagrams);
+    assert_eq!(missing + domain.status().gap_units, 57);
+}
+
+#[test]
+fn a_28_exact_duplicates_are_counted_and_decoded() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::Ipfix, 7);
+    account(&mut bench, &domain, &ipfix(7, 0, &[set(2, &template(256, &TEMPLATE))]));
+    let message = |turn: u32, serial: u32| ipfix(7, turn * 2, &[set(256, &rows([serial, serial]))]);
+    let mut sum = SequenceDelta::default();
+    let mut add = |bench: &mut Bench, octets: &[u8]| {
+        let delta = account(bench, &domain, octets);
+        sum.duplicates += delta.duplicates;
+        sum.missing += delta.missing;
+    };
+    for turn in 0..100 {
+        add(&mut bench, &message(turn, turn));
+        // Each tenth comes again, at once or thirty messages later.
+        if turn % 10 == 0 {
+            add(&mut bench, &message(turn, turn));
+        }
+        if turn % 10 == 5 && turn > 30 {
+            add(&mut bench, &message(turn - 30, turn - 30));
+        }
+    }
+    // The same number with other octets is none, nor is one older than the window.
+    add(&mut bench, &message(99, 7));
+    add(&mut bench, &message(1, 1));
+    assert_eq!((sum.duplicates, sum.missing), (10 + 7, 0));
+    assert_eq!(domain.status().duplicates, 17);
+    assert_eq!(domain.status().sequence_unit, SequenceUnit::DataRecords);
+    let records = bench.decode(&domain, &message(99, 99)).records;
+    assert_eq!(records, 2, "both are decoded");
+}
+
+#[test]
+fn a_28_every_octet_of_a_short_datagram_tells_it_from_others() {
+    let golden = v9(7, 1, &[set(256, &rows([1, 2]))]);
+    let own = super::super::sequence::fingerprint(&golden);
+    for at in 0..golden.len() {
+        let mut other = golden.clone();
+        other[at] ^= 1;
+        assert_ne!(super::super::sequence::fingerprint(&other), own, "octet {at}");
+    }
+    assert_ne!(super::super::sequence::fingerprint(&golden[..golden.len() - 1]), own);
+    assert_eq!(super::super::sequence::fingerprint(&[]), super::super::sequence::fingerprint(&[]));
+}
+
+#[test]
+fn a_27_forged_numbers_are_neither_loss_nor_another_unit() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 7);
+    bench.decode(&domain, &layout(256, &TEMPLATE));
+    let mut sum = SequenceDelta::default();
+    for turn in 0..500_u32 {
+        for sequence in [Some(turn), (turn % 10 == 0).then_some(turn.wrapping_mul(0x9E37_79B9) | 0x4000_0000)] {
+            let Some(sequence) = sequence else { continue };
+            let delta = account(&mut bench, &domain, &v9(7, sequence, &[set(256, &rows(0..9))]));
+            sum.missing += delta.missing;
+            sum.resets += delta.resets;
+        }
+    }
+    assert_eq!((sum.missing, domain.status().gap_units), (0, 0));
+    assert_eq!(domain.status().sequence_unit, SequenceUnit::Datagrams);
+    assert!(sum.resets <= 50);
+}

@@ -17,7 +17,7 @@ use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
 use super::selection::DecodeSettings;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
-use super::status::{SequenceUnit, TemplateEventKind};
+use super::status::SequenceUnit;
 use super::template::TemplateKind;
 use crate::flow::{Exporter, SamplingSource, Version};
 use crate::limits::{LEARNED_OCTETS, OPTIONS_ENTRIES_PER_TABLE_MAX, PARKED_OCTETS};
@@ -359,45 +359,6 @@ impl Domain {
     /// many messages a late one may be behind (plan section 4). One lock a call.
     pub fn apply_sequence(&self, notes: &mut [SequenceNote], window: usize) -> SequenceDelta {
         self.sequence.lock().unwrap_or_else(PoisonError::into_inner).apply(notes, window)
-    }
-
-    /// Drops parked sets that are older than the settings allow.
-    pub fn expire_parked(&self, now_ns: u64) -> ParkedCounts {
-        let age = self.exporter.settings.park_age_ns;
-        let mut learned = self.learned();
-        let counts = learned.expire(now_ns.saturating_sub(age));
-        self.note_waiting(&learned);
-        drop(learned);
-        self.give_back_parked(counts);
-        counts
-    }
-
-    /// Marks the domain as forgotten and empties its waiting room; templates give back their octets.
-    pub fn retire(&self) -> ParkedCounts {
-        self.retire_as(TemplateEventKind::Evicted, self.last_seen_ns.load(Ordering::Acquire))
-    }
-
-    /// The same at `now_ns`, with what that is for its templates.
-    pub fn retire_as(&self, kind: TemplateEventKind, now_ns: u64) -> ParkedCounts {
-        self.retired.store(true, Ordering::Release);
-        let mut learned = self.learned();
-        let plans = self.plans.swap(Arc::default());
-        if let (Some(fallback), Session::Port(port)) = (&self.fallback, self.key.session) {
-            fallback.withdraw_offers(port, &plans);
-        }
-        let waiting = learned.expire(u64::MAX);
-        self.note_waiting(&learned);
-        let lost = learned.take_lost();
-        drop(learned);
-        // The plans of a shared domain belong to the ports that offered them.
-        let own = !self.is_shared.load(Ordering::Acquire);
-        let octets: u64 = if own { plans.values().map(|p| p.octets).sum() } else { 0 };
-        for id in plans.keys().filter(|_| own) {
-            self.note_event(*id, kind, now_ns);
-        }
-        self.give_back_parked(waiting);
-        self.give_back_templates(octets);
-        ParkedCounts { sets: waiting.sets + lost.sets, octets: waiting.octets + lost.octets }
     }
 
     /// A picture of the domain.

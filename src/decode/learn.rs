@@ -28,6 +28,9 @@ const PARKED_OVERHEAD_OCTETS: u64 = 96;
 /// Ports that may offer a template to their address's shared domain.
 const OFFERS_PER_TEMPLATE_MAX: usize = 64;
 
+/// Templates of lists that are not waited for again; more of them are.
+const GIVEN_UP_MAX: usize = 64;
+
 /// The datagram that a set came with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Envelope {
@@ -43,9 +46,37 @@ pub(super) struct ParkedSet {
     pub id: u16,
     pub body: Box<[u8]>,
     pub envelope: Envelope,
+    waits: Waits,
+}
+
+/// For which template a set waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// Its own.
+    Own,
+    /// This one, which its lists name (RFC 6313).
+    Inner(u16),
+    /// None any more: it is read as far as it can be.
+    Nothing,
+}
+
+/// What becomes of a set whose lists name an unknown template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Await {
+    /// It waits.
+    Parked,
+    /// The template is known by now.
+    Known,
+    /// No room, no parking, or the template was waited for in vain before.
+    Hopeless,
 }
 
 impl ParkedSet {
+    /// True if it is to be read without the templates that its lists name.
+    pub fn waited_in_vain(&self) -> bool {
+        self.waits == Waits::Nothing
+    }
+
     fn octets(&self) -> u64 {
         self.body.len() as u64 + PARKED_OVERHEAD_OCTETS
     }
@@ -75,6 +106,8 @@ pub(super) struct Learned {
     lost: ParkedCounts,
     /// Changes of layouts lately.
     pub(super) storm: Storm,
+    /// Templates that lists name and that did not come: they are not waited for again.
+    given_up: Vec<u16>,
     /// Ports that take templates from each other.
     pub(super) clash: Option<Clash>,
 }
@@ -85,11 +118,35 @@ impl Learned {
         ParkedCounts { sets: u32::try_from(self.parked.len()).unwrap_or(u32::MAX), octets: self.parked_octets }
     }
 
-    /// Drops the sets received before `before_ns`.
-    pub(super) fn expire(&mut self, before_ns: u64) -> ParkedCounts {
+    /// Lets sets received before `before_ns` whose lists wait go on without; true if there were any.
+    fn release(&mut self, before_ns: u64) -> bool {
+        let mut any = false;
+        for set in self.parked.iter_mut().filter(|set| set.envelope.receive_ns < before_ns) {
+            let Waits::Inner(inner) = set.waits else { continue };
+            set.waits = Waits::Nothing;
+            any = true;
+            if self.given_up.len() < GIVEN_UP_MAX && !self.given_up.contains(&inner) {
+                self.given_up.push(inner);
+            }
+        }
+        any
+    }
+
+    /// Empties the room.
+    pub(super) fn clear(&mut self) -> ParkedCounts {
+        let counts = self.parked();
+        self.parked.clear();
+        self.parked_octets = 0;
+        counts
+    }
+
+    /// Drops the sets received before `before_ns`; those that wait for nothing have until `long_before_ns`: they go with
+    /// the next datagram.
+    pub(super) fn expire(&mut self, before_ns: u64, long_before_ns: u64) -> ParkedCounts {
         let mut counts = ParkedCounts::default();
         self.parked.retain(|set| {
-            let keep = set.envelope.receive_ns >= before_ns;
+            let limit = if set.waits == Waits::Nothing { long_before_ns } else { before_ns };
+            let keep = set.envelope.receive_ns >= limit;
             if !keep {
                 counts.sets += 1;
                 counts.octets += set.octets();
@@ -186,6 +243,7 @@ impl Domain {
                 self.note_event(plan.template.id, TemplateEventKind::Evicted, now_ns);
             }
             if has_room {
+                learned.given_up.retain(|given_up| *given_up != id);
                 let kind = if replaces { TemplateEventKind::Replaced } else { TemplateEventKind::Learned };
                 self.note_event(id, kind, now_ns);
                 outcome.templates_learned += 1;
@@ -342,9 +400,47 @@ impl Domain {
         outcome.sets_parked += 1;
         outcome.octets_parked += octets;
         learned.parked_octets += octets;
-        learned.parked.push_back(ParkedSet { id, body: body.into(), envelope: *envelope });
+        learned.parked.push_back(ParkedSet { id, body: body.into(), envelope: *envelope, waits: Waits::Own });
         self.note_waiting(&learned);
         None
+    }
+
+    /// Parks a set of which lists name the unknown template `inner`, if there is hope.
+    pub(super) fn park_for(
+        &self,
+        inner: u16,
+        id: u16,
+        body: &[u8],
+        envelope: &Envelope,
+        outcome: &mut Outcome,
+    ) -> Await {
+        let mut learned = self.learned();
+        if self.plan(inner).is_some() {
+            return Await::Known;
+        }
+        let octets = body.len() as u64 + PARKED_OVERHEAD_OCTETS;
+        let hopeless = self.exporter.settings.park_age_ns == 0 || learned.given_up.contains(&inner);
+        if hopeless || !self.reserve_parked(octets) {
+            return Await::Hopeless;
+        }
+        outcome.sets_parked += 1;
+        outcome.octets_parked += octets;
+        learned.parked_octets += octets;
+        learned.parked.push_back(ParkedSet { id, body: body.into(), envelope: *envelope, waits: Waits::Inner(inner) });
+        self.note_waiting(&learned);
+        Await::Parked
+    }
+
+    /// Lets sets received before `before_ns` whose lists wait for a template go on without it, with the next datagram.
+    pub(super) fn release_lists(&self, before_ns: u64) {
+        if self.has_parked() && self.learned().release(before_ns) {
+            self.replay_due.store(true, Ordering::Release);
+        }
+    }
+
+    /// The datagram that the set came with which has waited longest.
+    pub(super) fn oldest_parked(&self) -> Option<Envelope> {
+        self.learned().parked.front().map(|set| set.envelope)
     }
 
     fn reserve_parked(&self, octets: u64) -> bool {
@@ -365,7 +461,12 @@ impl Domain {
     /// Takes the oldest waiting set whose template is known now, if it is at most `rows` records.
     pub(super) fn unpark(&self, rows: usize, outcome: &mut Outcome) -> Unparked {
         let mut learned = self.learned();
-        let found = learned.parked.iter().enumerate().find_map(|(index, set)| Some((index, self.plan(set.id)?)));
+        let found = learned.parked.iter().enumerate().find_map(|(index, set)| {
+            if let Waits::Inner(inner) = set.waits {
+                self.plan(inner)?;
+            }
+            Some((index, self.plan(set.id)?))
+        });
         let Some((index, plan)) = found else { return Unparked::None };
         if learned.parked[index].body.len() / plan.record_octets_min > rows {
             return Unparked::TooMany;

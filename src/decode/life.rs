@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::domain::{Domain, Session};
+use super::domain::{Domain, ParkedCounts, Session};
 use super::plan::DecodePlan;
 use super::status::{TemplateEvent, TemplateEventKind, TemplateStatus};
 use super::template::TemplateKind;
@@ -204,6 +204,47 @@ impl Domain {
     /// Notes what happened to a template.
     pub(super) fn note_event(&self, template_id: u16, kind: TemplateEventKind, at_ns: u64) {
         self.exporter.template_events.push(TemplateEvent { at_ns, domain: self.key, template_id, kind });
+    }
+
+    /// Drops parked sets that are older than the settings allow.
+    pub fn expire_parked(&self, now_ns: u64) -> ParkedCounts {
+        let age = self.exporter.settings.park_age_ns;
+        let before_ns = now_ns.saturating_sub(age);
+        self.release_lists(before_ns);
+        let mut learned = self.learned();
+        let counts = learned.expire(before_ns, before_ns.saturating_sub(age));
+        self.note_waiting(&learned);
+        drop(learned);
+        self.give_back_parked(counts);
+        counts
+    }
+
+    /// Marks the domain as forgotten and empties its waiting room; templates give back their octets.
+    pub fn retire(&self) -> ParkedCounts {
+        self.retire_as(TemplateEventKind::Evicted, self.last_seen_ns.load(Ordering::Acquire))
+    }
+
+    /// The same at `now_ns`, with what that is for its templates.
+    pub fn retire_as(&self, kind: TemplateEventKind, now_ns: u64) -> ParkedCounts {
+        self.retired.store(true, Ordering::Release);
+        let mut learned = self.learned();
+        let plans = self.plans.swap(Arc::default());
+        if let (Some(fallback), Session::Port(port)) = (&self.fallback, self.key.session) {
+            fallback.withdraw_offers(port, &plans);
+        }
+        let waiting = learned.clear();
+        self.note_waiting(&learned);
+        let lost = learned.take_lost();
+        drop(learned);
+        // The plans of a shared domain belong to the ports that offered them.
+        let own = !self.is_shared.load(Ordering::Acquire);
+        let octets: u64 = if own { plans.values().map(|p| p.octets).sum() } else { 0 };
+        for id in plans.keys().filter(|_| own) {
+            self.note_event(*id, kind, now_ns);
+        }
+        self.give_back_parked(waiting);
+        self.give_back_templates(octets);
+        ParkedCounts { sets: waiting.sets + lost.sets, octets: waiting.octets + lost.octets }
     }
 
     /// The templates of this session as they are now, by id.

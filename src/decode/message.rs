@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::domain::Domain;
 use super::error::{DecodeError, DecodeErrorKind, SetDropKind};
-use super::learn::{Envelope, Unparked};
+use super::learn::{Await, Envelope, Unparked};
 use super::padding::Rest;
 use super::plan::{DataPlan, DecodePlan, PlanKind, RowBudget, RunContext};
 use super::sequence::{SequenceNote, fingerprint};
@@ -45,6 +45,8 @@ struct Walk<'a> {
     replay_budget: RowBudget,
     /// Data records in the message, for IPFIX's sequence; None once a set could not be counted.
     units: Option<u32>,
+    /// A set whose lists name an unknown template may wait for it.
+    may_wait: bool,
     /// The outcome has left: there is somebody to count it.
     ended: bool,
 }
@@ -79,6 +81,7 @@ pub(super) fn decode(
         budget: row_budget(),
         replay_budget: row_budget(),
         units: Some(0),
+        may_wait: true,
         ended: false,
     };
     if domain.replay_due.load(Ordering::Acquire) || (domain.fallback.is_some() && domain.has_parked()) {
@@ -102,6 +105,26 @@ pub(super) fn decode(
         port: datagram.peer.port(),
         fingerprint: fingerprint(datagram.octets),
     });
+    walk.ended = true;
+    std::mem::take(&mut walk.outcome)
+}
+
+/// Decodes what waits in `domain` for a template that only a list names: nothing more will come.
+pub(super) fn flush(domain: &Domain, batch: &mut FlowBatch) -> Outcome {
+    domain.release_lists(u64::MAX);
+    let Some(envelope) = domain.oldest_parked() else { return Outcome::default() };
+    let mut walk = Walk {
+        envelope,
+        domain,
+        batch,
+        outcome: Outcome::default(),
+        budget: row_budget(),
+        replay_budget: row_budget(),
+        units: None,
+        may_wait: false,
+        ended: false,
+    };
+    walk.replay(domain);
     walk.ended = true;
     std::mem::take(&mut walk.outcome)
 }
@@ -162,6 +185,7 @@ impl Walk<'_> {
             let rows = if self.budget.0 == row_budget().0 { usize::MAX } else { self.budget.0 as usize };
             match domain.unpark(rows, &mut self.outcome) {
                 Unparked::Set(set, plan) => {
+                    self.may_wait = !set.waited_in_vain();
                     let _ = self.run(&plan, set.id, &set.body, &set.envelope);
                 }
                 Unparked::TooMany => {
@@ -171,17 +195,19 @@ impl Walk<'_> {
                 Unparked::None => break,
             }
         }
+        self.may_wait = true;
         std::mem::swap(&mut self.budget, &mut self.replay_budget);
     }
 
     /// Runs one data set; the number of records, None if it cannot be known.
     fn run(&mut self, plan: &DecodePlan, id: u16, body: &[u8], envelope: &Envelope) -> Option<u32> {
         plan.note_use();
-        if plan.is_fixed && !self.takes_rest(&body[body.len() - body.len() % plan.record_octets_min..]) {
-            return None;
-        }
+        let rest = if plan.is_fixed { body.len() % plan.record_octets_min } else { 0 };
         match &plan.kind {
             PlanKind::Options(options) => {
+                if !self.takes_rest(&body[body.len() - rest..]) {
+                    return None;
+                }
                 let ran = options.run(body, &mut self.budget, |view| {
                     options.learn(view, self.domain, envelope, self.batch, &mut self.outcome);
                 });
@@ -197,7 +223,7 @@ impl Walk<'_> {
                 self.outcome.sets_options += 1;
                 Some(records)
             }
-            PlanKind::Data(data) => self.run_data(data, id, body, envelope),
+            PlanKind::Data(data) => self.run_data(data, id, body, rest, envelope),
         }
     }
 
@@ -215,7 +241,7 @@ impl Walk<'_> {
         !dropped
     }
 
-    fn run_data(&mut self, plan: &DataPlan, id: u16, body: &[u8], envelope: &Envelope) -> Option<u32> {
+    fn run_data(&mut self, plan: &DataPlan, id: u16, body: &[u8], rest: usize, envelope: &Envelope) -> Option<u32> {
         let Envelope { header, receive_ns, .. } = *envelope;
         debug_assert_eq!(plan.prototype.template_id, id);
         let mark = self.batch.mark();
@@ -246,9 +272,27 @@ impl Walk<'_> {
             sampling_tables: tables.as_ref().filter(|_| asks_sampling).map(|t| &t.sampling),
             options: tables.as_deref(),
         };
+        let budget = self.budget;
         match plan.run(body, &context, &mut self.budget, self.batch) {
             Ok(ran) => {
-                let records_end = body.len().saturating_sub(ran.rest as usize);
+                if let Some(inner) = ran.awaits.filter(|_| self.may_wait && !ran.cut) {
+                    match domain.park_for(inner, id, body, envelope, &mut self.outcome) {
+                        Await::Parked => {
+                            self.batch.truncate(mark);
+                            self.budget = budget;
+                            return Some(ran.records);
+                        }
+                        // It came while this set was read.
+                        Await::Known => {
+                            self.batch.truncate(mark);
+                            self.budget = budget;
+                            drop(tables);
+                            return self.run_data(plan, id, body, rest, envelope);
+                        }
+                        Await::Hopeless => {}
+                    }
+                }
+                let records_end = body.len().saturating_sub(rest + ran.rest as usize);
                 // Where the rows were cut the rest is no padding.
                 if !ran.cut && !self.takes_rest(&body[records_end..]) {
                     self.batch.truncate(mark);

@@ -270,5 +270,11 @@ pub fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, batch: 
     outcome
 }
 
+/// Appends to `batch` what waits in `domain` for a template that only its lists name, at most a message's rows: for who
+/// knows that nothing more will come. Sets without a template of their own go on waiting.
+pub fn flush(domain: &Domain, batch: &mut FlowBatch) -> Outcome {
+    message::flush(domain, batch)
+}
+
 #[cfg(test)]
 mod tests;

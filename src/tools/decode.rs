@@ -116,5 +116,10 @@ pub fn decode_capture(
             Err(error) => break Some(error.to_string()),
         }
     };
+    while let Some(batch) = offline.flush() {
+        if !batch.is_empty() {
+            flows(batch)?;
+        }
+    }
     Ok(Summary { damage, ..offline.finish(capture.counts()) })
 }

@@ -22,6 +22,7 @@ use super::step::Slot;
 use super::{DataPlan, PlanKind};
 use crate::decode::domain::Domain;
 use crate::decode::list::{BasicList, Entries, Entry, ListKind, NONE_OF};
+use crate::decode::template::TEMPLATE_ID_MIN;
 use crate::decode::value::field_positions;
 use crate::flow::{ElementId, FlowRecord, Presence};
 use crate::limits::{FIELDS_PER_TEMPLATE_MAX, LIST_DEPTH_MAX};
@@ -110,6 +111,9 @@ fn records(entry: Entry<'_>, depth: usize, found: &mut Found, beyond: &mut Beyon
         return true;
     }
     let Some(plan) = beyond.context.domain.and_then(|domain: &Domain| domain.plan(entry.template)) else {
+        if entry.template >= TEMPLATE_ID_MIN {
+            beyond.ran.awaits.get_or_insert(entry.template);
+        }
         return false;
     };
     plan.note_use();

@@ -81,6 +81,8 @@ pub(crate) struct Ran {
     pub lists_unread: u32,
     /// Records whose common properties nobody told.
     pub common_properties_unknown: u32,
+    /// A template that a list names and nobody knows, the first.
+    pub awaits: Option<u16>,
     /// Octets behind the last record, where records are of variable length.
     pub rest: u32,
     /// The row budget ended before the set did.

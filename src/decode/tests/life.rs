@@ -26,8 +26,8 @@ fn n9_16_ix_16_a_day_of_refreshes_each_half_hour_loses_nothing() {
     for version in [Version::V9, Version::Ipfix] {
         let mut bench = Bench::new();
         let domain = bench.domain(version, 7);
-        let (template_set, message): (u16, fn(u32, u32, &[Vec<u8>]) -> Vec<u8>) =
-            if version == Version::V9 { (0, v9) } else { (2, ipfix) };
+        let template_set = if version == Version::V9 { 0 } else { 2 };
+        let message = if version == Version::V9 { v9 } else { ipfix };
         let both = message(7, 1, &[set(template_set, &[template(256, &TEMPLATE), template(257, &OTHER)].concat())]);
         let data = message(7, 1, &[set(256, &rows([1]))]);
         let seldom = message(7, 1, &[set(257, &[1; 12])]);
@@ -428,4 +428,137 @@ fn a_27_forged_numbers_are_neither_loss_nor_another_unit() {
     assert_eq!((sum.missing, domain.status().gap_units), (0, 0));
     assert_eq!(domain.status().sequence_unit, SequenceUnit::Datagrams);
     assert!(sum.resets <= 50);
+}
+
+const LIST_OUTER: [u16; 6] = [8, 4, 12, 4, 292, 0xFFFF];
+
+/// A record of `LIST_OUTER` whose list holds one record of template `inner`: TCP flags.
+fn listing(inner: u16, flags: u8) -> Vec<u8> {
+    let [high, low] = inner.to_be_bytes();
+    [&[10, 0, 0, 1, 10, 0, 0, 2][..], &[4, 3, high, low, flags]].concat()
+}
+
+#[test]
+fn ix_35_a_set_waits_for_the_template_that_its_lists_name() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::Ipfix, 7);
+    bench.decode(&domain, &ipfix_layout(256, &LIST_OUTER));
+    let outcome = bench.decode(&domain, &ipfix(7, 1, &[set(256, &[listing(300, 2), listing(301, 1)].concat())]));
+    assert_eq!((outcome.records, outcome.sets_parked, outcome.lists_unread), (0, 1, 0));
+    assert_eq!((outcome.sequence.unwrap().units, bench.batch.len()), (Some(2), 0), "its records were counted");
+    // One of the two comes: the set goes on waiting for the other.
+    let outcome = bench.decode(&domain, &ipfix_layout(300, &[6, 1]));
+    assert_eq!((outcome.records, outcome.sets_unparked, outcome.sets_parked), (0, 1, 1));
+    let outcome = bench.decode(&domain, &ipfix_layout(301, &[6, 1]));
+    assert_eq!((outcome.records, outcome.sets_unparked, outcome.sets_parked, outcome.lists_unread), (2, 1, 0, 0));
+    assert_eq!(bench.batch.records.iter().map(|r| r.tcp_flags).collect::<Vec<_>>(), [2, 1]);
+    let outcome = bench.decode(&domain, &ipfix(7, 3, &[set(256, &listing(300, 4))]));
+    assert_eq!((outcome.records, bench.last().tcp_flags), (1, 4));
+    assert_eq!(domain.status().parked_octets, 0);
+}
+
+#[test]
+fn ix_35_lists_whose_template_never_comes_lose_no_row() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::Ipfix, 7);
+    bench.decode(&domain, &ipfix_layout(256, &LIST_OUTER));
+    let data = ipfix(7, 1, &[set(256, &listing(300, 2))]);
+    assert_eq!(bench.decode(&domain, &data).sets_parked, 1);
+    let later = RECEIVE_NS + 61 * SECOND;
+    assert_eq!(domain.expire_parked(later), ParkedCounts::default(), "it goes with the next datagram");
+    let outcome = bench.decode_at(&domain, &data, later);
+    assert_eq!((outcome.records, outcome.sets_unparked, outcome.sets_parked), (2, 1, 0), "nor is it waited for again");
+    assert_eq!((outcome.lists_unread, bench.last().tcp_flags), (2, 0));
+    // Until it was there once.
+    bench.decode_at(&domain, &ipfix_layout(300, &[6, 1]), later);
+    assert_eq!(bench.decode_at(&domain, &data, later).lists_unread, 0);
+    // Whose exporter never sends anything again is dropped in the end.
+    assert_eq!(bench.decode(&domain, &ipfix(7, 1, &[set(256, &listing(301, 2))])).sets_parked, 1);
+    domain.expire_parked(later);
+    assert_eq!(domain.status().parked_sets, 1);
+    assert_eq!(domain.expire_parked(RECEIVE_NS + 121 * SECOND).sets, 1);
+    assert_eq!(domain.status().parked_octets, 0);
+}
+
+#[test]
+fn ix_35_at_the_end_of_a_capture_nothing_waits_for_lists() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::Ipfix, 7);
+    bench.decode(&domain, &ipfix_layout(256, &LIST_OUTER));
+    for inner in 300..400_u16 {
+        let both = [listing(inner, 1), listing(inner + 1_000, 2)].concat();
+        bench.decode(&domain, &ipfix(7, 1, &[set(256, &both), set(999, &[1])]));
+    }
+    let own = bench.batch.len();
+    let (mut rows, mut turns) = (0, 0);
+    while {
+        let outcome = flush(&domain, &mut bench.batch);
+        rows += outcome.records as usize;
+        outcome.sets_unparked != 0
+    } {
+        turns += 1;
+        assert!(turns < 100);
+    }
+    assert_eq!((own + rows, bench.batch.len()), (200, 200), "those without room were read at once");
+    assert!(domain.status().parked_sets > 0, "what has no template of its own goes on waiting");
+    let row = bench.decode(&domain, &ipfix(7, 1, &[set(256, &listing(9, 1))]));
+    assert_eq!((row.records, row.lists_unread), (1, 1), "a number that is no template's is not waited for");
+}
+
+#[test]
+fn a_12_sets_that_wait_for_lists_are_within_the_bounds_of_the_room() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::Ipfix, 7);
+    bench.decode(&domain, &ipfix_layout(256, &LIST_OUTER));
+    let mut sum = Outcome::default();
+    for inner in 300..1_300_u16 {
+        let outcome = bench.decode(&domain, &ipfix(7, 1, &[set(256, &listing(inner, 1))]));
+        sum.sets_parked += outcome.sets_parked;
+        sum.sets_decoded += outcome.sets_decoded;
+        assert_eq!(outcome.sets_dropped.iter().sum::<u32>(), 0, "a row is better than none");
+    }
+    assert_eq!(u64::from(sum.sets_parked), limits::PARKED_SETS_PER_EXPORTER_MAX);
+    assert_eq!(sum.sets_parked + sum.sets_decoded, 1_000);
+    let parked = domain.retire();
+    assert_eq!(parked.sets, sum.sets_parked);
+    assert_eq!(bench.state.budget.parked_octets.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+proptest::proptest! {
+    /// However often an exporter tells its templates, seldom or often, with losses: no data set finds its own gone.
+    #[test]
+    fn n9_16_no_rhythm_of_refreshes_makes_a_hole(
+        every in 1..5_000_u64,
+        lost in proptest::collection::vec(proptest::bool::weighted(0.3), 1..40),
+        data_every in 1..40_000_u64,
+        ipfix_too in proptest::bool::ANY,
+    ) {
+        let mut bench = Bench::new();
+        let domain = bench.domain(if ipfix_too { Version::Ipfix } else { Version::V9 }, 7);
+        let (one, two, data) = if ipfix_too {
+            (ipfix_layout(256, &OTHER), ipfix_layout(257, &OTHER), ipfix(7, 1, &[set(256, &[1; 12])]))
+        } else {
+            (layout(256, &OTHER), layout(257, &OTHER), v9(7, 1, &[set(256, &[1; 12])]))
+        };
+        let (mut refresh, mut use_at) = (0_u64, data_every);
+        for turn in 0..2_000_u64 {
+            let second = turn * 43;
+            let now = RECEIVE_NS + second * SECOND;
+            while refresh * every <= second {
+                // Both are told together or lost together; three refreshes in a row are not lost.
+                let is_lost = refresh > 0 && refresh % 3 != 0 && lost[refresh as usize % lost.len()];
+                if !is_lost {
+                    bench.decode_at(&domain, &one, now);
+                    bench.decode_at(&domain, &two, now);
+                }
+                refresh += 1;
+            }
+            if use_at <= second {
+                proptest::prop_assert_eq!(bench.decode_at(&domain, &data, now).records, 1);
+                bench.batch.clear();
+                use_at += data_every;
+            }
+            domain.expire_templates(now);
+        }
+    }
 }

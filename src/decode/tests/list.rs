@@ -56,9 +56,9 @@ pub(super) const fn iana(id: u16) -> ElementId {
     ElementId { pen: 0, id }
 }
 
-/// A domain that learned `templates`.
+/// A domain that learned `templates`, and waits for no others.
 pub(super) fn learned(selection: Selection, templates: &[Vec<u8>]) -> (Bench, Arc<Domain>) {
-    let mut bench = Bench::with(DecodeSettings { selection, ..DecodeSettings::default() });
+    let mut bench = Bench::with(DecodeSettings { selection, park_age_ns: 0, ..DecodeSettings::default() });
     let domain = bench.domain(Version::Ipfix, 1);
     let outcome = bench.decode(&domain, &ipfix(1, 0, &[set(2, &templates.concat())]));
     assert_eq!(outcome.templates_learned as usize, templates.len());

@@ -138,7 +138,7 @@ impl Offline {
         let outcome = catch_unwind(AssertUnwindSafe(|| decode::decode(&datagram, &header, &domain, batch)));
         match outcome {
             Ok(Outcome { rejected: Some(error), .. }) => peer.summary.rejected[error.kind as usize] += 1,
-            Ok(outcome) => peer.summary.count(&domain, &outcome, &self.batch),
+            Ok(outcome) => peer.summary.count(&domain, 1, &outcome, &self.batch),
             Err(_) => {
                 // What the domain had learned may be half changed: the next datagram begins anew.
                 peer.domains.remove(&domain.key);
@@ -147,6 +147,29 @@ impl Offline {
             }
         }
         &self.batch
+    }
+
+    /// After the last datagram, until there is none: flows of sets that waited for a template which only their lists
+    /// name, and which did not come.
+    pub fn flush(&mut self) -> Option<&FlowBatch> {
+        self.batch.clear();
+        for peer in self.exporters.values_mut() {
+            let mut domains: Vec<_> = peer.domains.values().cloned().collect();
+            domains.sort_by_key(|domain| (domain.key.version, domain.key.observation_domain, port(domain.key.session)));
+            for domain in domains {
+                let batch = &mut self.batch;
+                let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| decode::flush(&domain, batch))) else {
+                    peer.domains.remove(&domain.key);
+                    self.batch.clear();
+                    continue;
+                };
+                if outcome.sets_unparked != 0 {
+                    peer.summary.count(&domain, 0, &outcome, &self.batch);
+                    return Some(&self.batch);
+                }
+            }
+        }
+        None
     }
 
     /// Closes the books.
@@ -162,6 +185,13 @@ impl Offline {
             (address, peer.summary)
         });
         Summary { capture, exporters: exporters.collect(), over_limit: self.over_limit, damage: None }
+    }
+}
+
+fn port(session: Session) -> Option<u16> {
+    match session {
+        Session::Port(port) => Some(port),
+        _ => None,
     }
 }
 
@@ -200,9 +230,9 @@ impl Peer {
 }
 
 impl ExporterSummary {
-    fn count(&mut self, domain: &Domain, outcome: &Outcome, batch: &FlowBatch) {
+    fn count(&mut self, domain: &Domain, datagrams: u64, outcome: &Outcome, batch: &FlowBatch) {
         let to = self.domains.entry((domain.key.version, domain.key.observation_domain)).or_default();
-        to.datagrams += 1;
+        to.datagrams += datagrams;
         to.records += u64::from(outcome.records);
         to.options_records += u64::from(outcome.options_records);
         to.non_flow_records += u64::from(outcome.non_flow_records);

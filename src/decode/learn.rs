@@ -4,12 +4,16 @@
 //! exporter and process (the least recently refreshed template of the same domain makes room, never
 //! another exporter's), parked sets by count, octets and age.
 
+mod inner;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
+pub(super) use self::inner::Await;
+use self::inner::Waits;
 use super::domain::{Domain, LearnedBudget, ParkedCounts, PlanTable, Session};
 use super::error::SetDropKind;
 use super::life::{Change, Clash, Storm};
@@ -28,9 +32,6 @@ const PARKED_OVERHEAD_OCTETS: u64 = 96;
 /// Ports that may offer a template to their address's shared domain.
 const OFFERS_PER_TEMPLATE_MAX: usize = 64;
 
-/// Templates of lists that are not waited for again; more of them are.
-const GIVEN_UP_MAX: usize = 64;
-
 /// The datagram that a set came with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Envelope {
@@ -47,28 +48,6 @@ pub(super) struct ParkedSet {
     pub body: Box<[u8]>,
     pub envelope: Envelope,
     waits: Waits,
-}
-
-/// For which template a set waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    /// Its own.
-    Own,
-    /// This one, which its lists name (RFC 6313).
-    Inner(u16),
-    /// None any more: it is read as far as it can be.
-    Nothing,
-}
-
-/// What becomes of a set whose lists name an unknown template.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Await {
-    /// It waits.
-    Parked,
-    /// The template is known by now.
-    Known,
-    /// No room, no parking, or the template was waited for in vain before.
-    Hopeless,
 }
 
 impl ParkedSet {
@@ -116,20 +95,6 @@ impl Learned {
     /// Sets and octets that wait.
     pub(super) fn parked(&self) -> ParkedCounts {
         ParkedCounts { sets: u32::try_from(self.parked.len()).unwrap_or(u32::MAX), octets: self.parked_octets }
-    }
-
-    /// Lets sets received before `before_ns` whose lists wait go on without; true if there were any.
-    fn release(&mut self, before_ns: u64) -> bool {
-        let mut any = false;
-        for set in self.parked.iter_mut().filter(|set| set.envelope.receive_ns < before_ns) {
-            let Waits::Inner(inner) = set.waits else { continue };
-            set.waits = Waits::Nothing;
-            any = true;
-            if self.given_up.len() < GIVEN_UP_MAX && !self.given_up.contains(&inner) {
-                self.given_up.push(inner);
-            }
-        }
-        any
     }
 
     /// Empties the room.
@@ -403,44 +368,6 @@ impl Domain {
         learned.parked.push_back(ParkedSet { id, body: body.into(), envelope: *envelope, waits: Waits::Own });
         self.note_waiting(&learned);
         None
-    }
-
-    /// Parks a set of which lists name the unknown template `inner`, if there is hope.
-    pub(super) fn park_for(
-        &self,
-        inner: u16,
-        id: u16,
-        body: &[u8],
-        envelope: &Envelope,
-        outcome: &mut Outcome,
-    ) -> Await {
-        let mut learned = self.learned();
-        if self.plan(inner).is_some() {
-            return Await::Known;
-        }
-        let octets = body.len() as u64 + PARKED_OVERHEAD_OCTETS;
-        let hopeless = self.exporter.settings.park_age_ns == 0 || learned.given_up.contains(&inner);
-        if hopeless || !self.reserve_parked(octets) {
-            return Await::Hopeless;
-        }
-        outcome.sets_parked += 1;
-        outcome.octets_parked += octets;
-        learned.parked_octets += octets;
-        learned.parked.push_back(ParkedSet { id, body: body.into(), envelope: *envelope, waits: Waits::Inner(inner) });
-        self.note_waiting(&learned);
-        Await::Parked
-    }
-
-    /// Lets sets received before `before_ns` whose lists wait for a template go on without it, with the next datagram.
-    pub(super) fn release_lists(&self, before_ns: u64) {
-        if self.has_parked() && self.learned().release(before_ns) {
-            self.replay_due.store(true, Ordering::Release);
-        }
-    }
-
-    /// The datagram that the set came with which has waited longest.
-    pub(super) fn oldest_parked(&self) -> Option<Envelope> {
-        self.learned().parked.front().map(|set| set.envelope)
     }
 
     fn reserve_parked(&self, octets: u64) -> bool {

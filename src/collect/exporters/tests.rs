@@ -5,7 +5,7 @@ use crate::collect::tests::{metrics, rule, settings};
 use crate::collect::{CollectSettings, ExporterRule};
 use crate::decode::{Session, SessionPolicy};
 use crate::flow::Version;
-use crate::limits::DOMAINS_PER_EXPORTER_MAX;
+use crate::limits::{DOMAINS_PER_EXPORTER_MAX, EXPORTER_FORGET_S};
 use crate::metrics::Tally;
 
 const HOLD: u64 = EXPORTER_HOLD_MS * 1_000_000;

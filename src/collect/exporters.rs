@@ -52,6 +52,8 @@ pub struct ExporterEntry {
     pub(super) announced: AtomicBool,
     /// Its templates changed, made room, or were refused.
     pub(super) template_lines: Throttle,
+    /// Its data sets waited for a template that did not come.
+    pub(super) waiting_lines: Throttle,
     /// Its first withdrawal of a template was logged.
     pub(super) withdrawal_announced: AtomicBool,
     /// Its first template was logged.
@@ -245,6 +247,7 @@ impl ExporterTable {
             is_gateway: self.gateways.contains(key.1),
             announced: AtomicBool::new(false),
             template_lines: Throttle::default(),
+            waiting_lines: Throttle::default(),
             withdrawal_announced: AtomicBool::new(false),
             template_announced: AtomicBool::new(false),
             port_domains: AtomicU32::new(0),

@@ -108,6 +108,21 @@ impl Notices {
         }
     }
 
+    /// Data sets of an exporter waited for a template that did not come: once a minute (N9-15).
+    pub fn waited_in_vain(&self, now_ns: u64, entry: &ExporterEntry, sets: u32) {
+        if sets != 0
+            && let Some(sets) = entry.waiting_lines.note(now_ns, u64::from(sets))
+            && self.may_tell(now_ns)
+        {
+            tracing::warn!(
+                exporter = %entry.address(),
+                sets,
+                "data sets of an exporter were dropped since the last such line: no template came for them in time; \
+                 let it send its templates more often"
+            );
+        }
+    }
+
     /// An exporter withdraws templates over UDP, which changes nothing (IX-14).
     pub fn withdrawal(&self, now_ns: u64, entry: &ExporterEntry, version: Version) {
         if !entry.withdrawal_announced.swap(true, Ordering::AcqRel) && self.may_tell(now_ns) {

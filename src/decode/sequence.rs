@@ -33,9 +33,9 @@ pub struct SequenceNote {
 }
 
 /// Tells datagrams from each other by their length, their header, and words from all over them: reading every octet
-/// would cost a tenth of decoding them.
+/// would cost a tenth of decoding them, twelve words cost a hundredth.
 pub(super) fn fingerprint(octets: &[u8]) -> u64 {
-    const WORDS: usize = 16;
+    const WORDS: usize = 8;
     let mix = |sum: u64, word: &[u8]| {
         let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
         (sum.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)

@@ -33,11 +33,13 @@ impl ExporterTable {
                 }
                 let mut domains = lock(&entry.domains);
                 let news = domains.review_templates(now_ns);
+                let before = expired.sets;
                 domains.expire_parked(now_ns, &mut expired);
                 let parked = domains.forget_silent(now_ns, EXPORTER_FORGET_S * SECOND_NS);
                 drop(domains);
                 self.count_retired(parked);
                 self.tell_templates(&entry, news, now_ns);
+                self.lines.waited_in_vain(now_ns, &entry, expired.sets - before);
             }
         }
         books.sets_parked.sub(u64::from(expired.sets));

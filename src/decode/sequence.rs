@@ -32,8 +32,8 @@ pub struct SequenceNote {
     pub fingerprint: u64,
 }
 
-/// Tells datagrams from each other by their length, their header, and words from all over them: reading every octet
-/// would cost a tenth of decoding them, twelve words cost a hundredth.
+/// Tells datagrams from each other by their length, their header, and words from all over them: it is made of every
+/// datagram and asked for seldom, so it does not read every octet.
 pub(super) fn fingerprint(octets: &[u8]) -> u64 {
     const WORDS: usize = 8;
     let mix = |sum: u64, word: &[u8]| {

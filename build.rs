@@ -5,13 +5,16 @@
 use std::path::Path;
 use std::{env, fs};
 
+#[path = "src/element/reverse.rs"]
+mod reverse;
 #[path = "src/element/table_parse.rs"]
 mod table_parse;
 
-use table_parse::{Row, name_index_source, parse, sort_unique, table_source, with_reverse};
+use table_parse::{Row, name_index_source, parse, sole_maker_source, sort_unique, table_source, with_reverse};
 
 fn main() {
     println!("cargo::rerun-if-changed=data");
+    println!("cargo::rerun-if-changed=src/element/reverse.rs");
     println!("cargo::rerun-if-changed=src/element/table_parse.rs");
     if let Err(message) = generate() {
         // The last line that cargo shows is the one to read.
@@ -33,6 +36,7 @@ fn generate() -> Result<(), String> {
         table_source("ELEMENTS", &elements),
         name_index_source("BY_NAME", &elements),
         table_source("NETFLOW9", &netflow9),
+        sole_maker_source("NETFLOW9_SOLE", &netflow9),
     ]
     .concat();
     let directory = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: run through cargo")?;

@@ -127,6 +127,14 @@ pub const COMMON_PROPERTIES_OCTETS_MAX: usize = KIB as usize;
 pub const OPTIONS_STATUS_ENTRIES_MAX: usize = 64;
 /// Largest sampling rate believed (protocol.md A-9).
 pub const SAMPLING_RATE_MAX: u32 = 16_777_215;
+/// Elements of the operator's file: six times what IANA and makers have.
+pub const ELEMENT_FILE_ROWS_MAX: usize = 16_384;
+/// Octets of that file: 256 a row.
+pub const ELEMENT_FILE_OCTETS_MAX: usize = 4 * MIB as usize;
+/// Name of an element that an operator gives: the longest that is registered has 42.
+pub const ELEMENT_NAME_OCTETS_MAX: usize = 64;
+/// Exporters that one mediator speaks for (IX-41); flows of further ones are the mediator's own.
+pub const ORIGINALS_PER_MEDIATOR_MAX: usize = 4_096;
 /// Parked sets of one exporter.
 pub const PARKED_SETS_PER_EXPORTER_MAX: u64 = 64;
 /// Octets of parked sets of one exporter.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clarion_collector::config::{
     self, KEYS, Kind, Loaded, Machine, NoteLevel, Overrides, Preset, alias_table, default_file, key_table, load,
 };
-use clarion_collector::decode::SessionPolicy;
+use clarion_collector::decode::{PostCounters, Profile, SessionPolicy};
 use clarion_collector::sink::Output;
 
 fn machine() -> Machine {
@@ -244,6 +244,38 @@ fn rules_for_exporters() {
 }
 
 #[test]
+fn profiles_of_exporters() {
+    let file = "[[exporter]]\nprefix = \"192.0.2.1\"\nprofile = \"Palo Alto\"\npost_counters = \"reverse\"\nenterprise_in_v9 = true\nmediator = true\ndrop_odd_padding = true\nteach_elements = true\n[[exporter]]\nprefix = \"192.0.2.2\"\nprofile = 9\nmediator = false\n";
+    let loaded = with_file(file, &[], Overrides::default()).expect("right");
+    let rules = &loaded.settings.collect.rules;
+    let all = Profile {
+        maker: Some(25_461),
+        post_counters: PostCounters::Reverse,
+        enterprise_in_v9: true,
+        is_mediator: true,
+        drops_odd_padding: true,
+        teaches_elements: true,
+    };
+    assert_eq!(rules[0].profile, all);
+    // A maker implies nothing else.
+    assert_eq!(rules[1].profile, Profile { maker: Some(9), ..Profile::default() });
+    let shown = loaded.effective.iter().find(|key| key.name == "[[exporter]] 192.0.2.1/32").expect("is shown");
+    assert!(shown.value.contains("profile=\"paloalto\"") && shown.value.contains("mediator=true"), "{}", shown.value);
+
+    let wrong = "[[exporter]]\nprefix = \"::/0\"\nprofile = \"cisko\"\npost_counters = \"revers\"\nmediator = \"true\"\nteach_elements = 1\nprofil = 9\n";
+    let errors = with_file(wrong, &[], Overrides::default()).expect_err("wrong");
+    for text in [
+        "line 3: profile = \"cisko\" is no maker (is cisco meant?): write one of a10, antrea, ",
+        "line 4: post_counters = \"revers\" is not one of post, reverse (is reverse meant?)",
+        "line 5: mediator = \"true\" is neither true nor false",
+        "line 6: teach_elements = 1 is neither true nor false",
+        "line 7: unknown key profil in [[exporter]]: is profile meant?",
+    ] {
+        assert!(errors.iter().any(|e| e.contains(text)), "{text} in {errors:#?}");
+    }
+}
+
+#[test]
 fn the_instance_is_the_setting_or_the_pods_name() {
     let pod = ("POD_NAME".to_owned(), "collector-0".to_owned());
     let loaded = load(&Overrides::default(), [pod.clone()], &machine()).expect("right");
@@ -320,6 +352,10 @@ fn another(key: &config::Key) -> String {
 #[test]
 fn every_key_changes_the_settings() {
     let plain = format!("{:?}", without_file(&[], &Overrides::default()).expect("right").settings);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let elements = dir.path().join("elements.tsv");
+    let row = "pen\tid\tname\tabstract_data_type\tsemantics\tunits\n77\t1\tours\tstring\tdefault\tnone\n";
+    std::fs::write(&elements, row).expect("the file can be written");
     for key in KEYS {
         let id = format!("{}.{}", key.section, key.name);
         let mut flags = Overrides::default().with(&id, &another(key));
@@ -346,6 +382,10 @@ fn every_key_changes_the_settings() {
         // A name of a host holds no slash.
         if id == "http.advertise_host" {
             flags = Overrides::default().with(&id, "node-3.example");
+        }
+        // It is read at once.
+        if id == "decode.elements_file" {
+            flags = Overrides::default().with(&id, elements.to_str().expect("a path in UTF-8"));
         }
         // auto and text look the same by now.
         if id == "log.format" {

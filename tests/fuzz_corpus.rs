@@ -7,6 +7,10 @@ mod capture_seeds;
 mod captures;
 #[path = "fuzz_corpus/deep.rs"]
 mod deep;
+#[path = "fuzz_corpus/element_seeds.rs"]
+mod element_seeds;
+#[path = "../fuzz/src/elements.rs"]
+mod elements;
 #[path = "common/frames.rs"]
 mod frames;
 #[path = "../fuzz/src/invariants.rs"]
@@ -51,6 +55,7 @@ fn seeds_are_what_their_source_says() {
     compare("datagram", seeds::datagrams());
     compare("conversation", seeds::conversations());
     compare("capture", capture_seeds::captures().into_iter().map(|(name, octets, _)| (name, octets)).collect());
+    compare("elements", element_seeds::files().into_iter().map(|(name, octets, _)| (name, octets)).collect());
     compare("section", deep::sections());
     compare("list", deep::list_records());
 }
@@ -87,6 +92,21 @@ fn capture_seeds_reach_the_datagrams() {
         assert_eq!(captures::check_capture(&octets), datagrams, "{name}");
         for end in 0..octets.len() {
             captures::check_capture(&octets[..end]);
+        }
+    }
+}
+
+/// Each seed gives the elements that it was made for, and every cut of it keeps the promises.
+#[test]
+fn rg_03_every_elements_file_of_the_corpus_keeps_the_promises() {
+    for (name, octets, rows) in element_seeds::files() {
+        eprintln!("{name}");
+        assert_eq!(elements::check_elements(&octets), rows, "{name}");
+    }
+    for (name, octets) in inputs("elements") {
+        eprintln!("{name}");
+        for end in 0..=octets.len() {
+            elements::check_elements(&octets[..end]);
         }
     }
 }
@@ -153,7 +173,7 @@ fn seeds_reach_the_flows() {
 
 #[test]
 fn the_corpus_stays_small() {
-    let octets: usize = ["datagram", "conversation", "capture", "section", "list"]
+    let octets: usize = ["datagram", "conversation", "capture", "elements", "section", "list"]
         .iter()
         .flat_map(|t| inputs(t))
         .map(|(_, o)| o.len())

@@ -1,4 +1,5 @@
-//! What the fuzz targets share: the promises of the decoder and of the capture reader as checks.
+//! What the fuzz targets share: the promises of the decoder, the capture reader and the elements file as checks.
 
 pub mod captures;
+pub mod elements;
 pub mod invariants;

@@ -30,6 +30,7 @@ pub(super) struct Counts {
     options_records: u64,
     non_flow_records: u64,
     lists_unread: u64,
+    originals_refused: u64,
     templates_learned: u64,
     templates_rejected: u64,
     withdrawals_ignored: u64,
@@ -70,6 +71,7 @@ impl Counts {
         self.options_records += u64::from(outcome.options_records);
         self.non_flow_records += u64::from(outcome.non_flow_records);
         self.lists_unread += u64::from(outcome.lists_unread);
+        self.originals_refused += u64::from(outcome.originals_refused);
         self.templates_learned += u64::from(outcome.templates_learned);
         self.templates_rejected += u64::from(outcome.templates_rejected);
         self.withdrawals_ignored += u64::from(outcome.withdrawals_ignored);
@@ -120,6 +122,7 @@ impl Counts {
         books.options_records.add(self.options_records);
         books.non_flow_records.add(self.non_flow_records);
         books.lists_unread.add(self.lists_unread);
+        books.originals_refused.add(self.originals_refused);
         books.templates_learned.add(self.templates_learned);
         books.templates_rejected.add(self.templates_rejected);
         books.withdrawals_ignored.add(self.withdrawals_ignored);

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::exporters::ExporterEntry;
-use super::rules::{RuleIndex, Rules, TenantIndex};
+use super::rules::{BehindMediator, RuleIndex, Rules, TenantIndex};
 use crate::decode::{
     Domain, DomainKey, ExporterState, Header, LearnedBudget, ParkedCounts, Session, SessionPolicy, TemplateEventKind,
     TemplateNews,
@@ -72,7 +72,7 @@ impl Domains {
     pub fn state(
         &mut self,
         rule: RuleIndex,
-        rules: &Rules,
+        rules: &Arc<Rules>,
         key: (TenantIndex, std::net::IpAddr),
         budget: &Arc<LearnedBudget>,
     ) -> Arc<ExporterState> {
@@ -80,7 +80,11 @@ impl Domains {
             return Arc::clone(state);
         }
         let exporter = Arc::new(rules.exporter(rule, key.0, key.1));
-        let state = Arc::new(ExporterState::new(exporter, rules.decode(rule), Arc::clone(budget)));
+        let mut state = ExporterState::new(exporter, rules.decode(rule), Arc::clone(budget));
+        if let Some(behind) = BehindMediator::of(rules, rule, key.0) {
+            state = state.with_originals(Arc::new(behind));
+        }
+        let state = Arc::new(state);
         self.states.push((rule, Arc::clone(&state)));
         state
     }

@@ -114,7 +114,7 @@ pub struct ExporterStatus {
 /// All exporters of the process.
 #[derive(Debug)]
 pub struct ExporterTable {
-    rules: Rules,
+    rules: Arc<Rules>,
     gateways: Gateways,
     budget: Arc<LearnedBudget>,
     books: Books,
@@ -142,7 +142,7 @@ impl ExporterTable {
     pub fn new(settings: &CollectSettings, books: Books) -> Result<Self, String> {
         let budget = Arc::new(LearnedBudget::new(settings.parked_octets_max, settings.learned_octets_max));
         Ok(Self {
-            rules: Rules::new(settings)?,
+            rules: Arc::new(Rules::new(settings)?),
             gateways: Gateways::default(),
             budget,
             books,

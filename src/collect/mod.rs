@@ -34,7 +34,7 @@ pub use sys::{FileSystemRoom, KernelClock, file_system_room, kernel_clock};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::decode::{DecodeSettings, SessionPolicy};
+use crate::decode::{DecodeSettings, Profile, SessionPolicy};
 use crate::flow::FlowBatch;
 use crate::queue::FlowSender;
 
@@ -129,6 +129,8 @@ pub struct ExporterRule {
     pub sampling_override: Option<u32>,
     /// Session policy instead of the version's default.
     pub session: Option<SessionPolicy>,
+    /// How its messages are meant.
+    pub profile: Profile,
 }
 
 /// What receiving needs to know.

@@ -3,12 +3,18 @@
 //! A longer prefix wins over a shorter one, then a rule for a listener, then one for an observation
 //! domain, then the one that stands first in the file. Looked up when a domain is made, never per
 //! datagram. Tenants are known at start, so that the table's keys need only a number for them.
+//!
+//! Rules never change while they are in use. To take up new ones, a reload builds a `Rules` from the checked settings,
+//! puts it in the place of the old one in the table, and retires each exporter's domains together with the states that
+//! were made under the old rules: a [`RuleIndex`] means nothing under other rules, templates are compiled with their
+//! exporter's profile, and the workers' caches let go of what is retired. What was learned comes again with the
+//! exporters' next templates and options; sets park until then.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{CollectSettings, ExporterRule};
-use crate::decode::{DecodeSettings, SessionPolicy};
+use crate::decode::{DecodeSettings, Original, Originals, SessionPolicy};
 use crate::flow::{Exporter, Version};
 
 /// Number of a tenant in [`Rules`].
@@ -73,9 +79,13 @@ impl Rules {
     /// The rule for a datagram.
     #[must_use]
     pub fn find(&self, listener: usize, address: IpAddr, observation_domain: u32) -> RuleIndex {
+        self.find_at(Some(listener), address, observation_domain)
+    }
+
+    fn find_at(&self, listener: Option<usize>, address: IpAddr, observation_domain: u32) -> RuleIndex {
         self.rules.iter().position(|r| {
             contains(r.written.prefix, address)
-                && r.listener.is_none_or(|l| l == listener)
+                && (r.listener.is_none() || r.listener == listener)
                 && r.written.domain.is_none_or(|d| d == observation_domain)
         })
     }
@@ -103,6 +113,7 @@ impl Rules {
         let written = self.rule(rule).map(|r| &r.written);
         let mut exporter = Exporter::of_address(address);
         exporter.tenant = self.tenant_name(tenant);
+        exporter.maker = written.and_then(|w| w.profile.maker);
         exporter.name = written.and_then(|w| w.name.clone()).map(String::into_boxed_str);
         if let Some(id) = written.and_then(|w| w.switch_id.clone()) {
             exporter.switch_id = id.into_boxed_str();
@@ -119,6 +130,7 @@ impl Rules {
         if let Some(rule) = self.rule(rule) {
             settings.sampling_default = rule.written.sampling_default.or(settings.sampling_default);
             settings.sampling_override = rule.written.sampling_override.or(settings.sampling_override);
+            settings.profile = rule.written.profile;
         }
         settings
     }
@@ -134,6 +146,33 @@ impl Rules {
     #[must_use]
     pub fn names_one(&self, rule: RuleIndex) -> bool {
         self.rule(rule).is_some_and(|r| r.written.prefix.1 == if r.written.prefix.0.is_ipv4() { 32 } else { 128 })
+    }
+}
+
+/// The rules for exporters behind a mediator (IX-41): as if they sent themselves to the listener that the mediator's rule
+/// names, or to any. The tenant stays the mediator's: nobody speaks for another's exporters.
+#[derive(Debug)]
+pub struct BehindMediator {
+    rules: Arc<Rules>,
+    listener: Option<usize>,
+    tenant: TenantIndex,
+}
+
+impl BehindMediator {
+    /// None if an exporter under `rule` is no mediator.
+    #[must_use]
+    pub fn of(rules: &Arc<Rules>, rule: RuleIndex, tenant: TenantIndex) -> Option<Self> {
+        let mediator = rules.rule(rule).filter(|r| r.written.profile.is_mediator)?;
+        Some(Self { rules: Arc::clone(rules), listener: mediator.listener, tenant })
+    }
+}
+
+impl Originals for BehindMediator {
+    fn original(&self, address: IpAddr, observation_domain: u32) -> Original {
+        let rule = self.rules.find_at(self.listener, address, observation_domain);
+        let DecodeSettings { sampling_default, sampling_override, .. } = self.rules.decode(rule);
+        let exporter = Arc::new(self.rules.exporter(rule, self.tenant, address));
+        Original { exporter, sampling_default, sampling_override }
     }
 }
 
@@ -167,6 +206,7 @@ fn contains(prefix: (IpAddr, u8), address: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::collect::tests::{rule, settings};
+    use crate::decode::Profile;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("address")
@@ -202,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_gives_tenant_switch_id_sampling_and_session() {
+    fn a_rule_gives_tenant_switch_id_sampling_session_and_profile() {
         let mut s = settings(2, 1);
         s.listeners[1].tenant = "blue".into();
         s.switch_id_from_ip = false;
@@ -212,6 +252,7 @@ mod tests {
             switch_id: Some("core-1".into()),
             sampling_override: Some(100),
             session: Some(SessionPolicy::Any),
+            profile: Profile { maker: Some(9), is_mediator: true, ..Profile::default() },
             ..rule("192.0.2.0", 24)
         }];
         let rules = Rules::new(&s).expect("rules");
@@ -222,10 +263,45 @@ mod tests {
         assert_eq!(&*rules.exporter(inside, 0, ip("192.0.2.1")).switch_id, "core-1");
         assert_eq!(&*rules.exporter(outside, 0, ip("203.0.113.1")).switch_id, "site");
         assert_eq!(rules.decode(inside).sampling_override, Some(100));
+        assert_eq!(rules.decode(inside).profile, Profile { maker: Some(9), is_mediator: true, ..Profile::default() });
+        assert_eq!(rules.exporter(inside, 0, ip("192.0.2.1")).maker, Some(9));
+        assert_eq!(rules.decode(outside).profile, Profile::default());
+        assert_eq!(rules.exporter(outside, 0, ip("203.0.113.1")).maker, None);
         assert_eq!(rules.decode(outside).sampling_override, None);
         assert_eq!(rules.session(inside, Version::Ipfix), SessionPolicy::Any);
         assert_eq!(rules.session(outside, Version::Ipfix), SessionPolicy::Port);
         assert_eq!(rules.session(outside, Version::V9), SessionPolicy::Any);
+    }
+
+    #[test]
+    fn ix_41_exporters_behind_a_mediator_fall_under_their_own_rules_and_its_tenant() {
+        let mut s = settings(2, 1);
+        let profile = Profile { is_mediator: true, ..Profile::default() };
+        s.rules = vec![
+            ExporterRule { listener: Some("l1".into()), tenant: Some("red".into()), profile, ..rule("192.0.2.1", 32) },
+            ExporterRule {
+                switch_id: Some("edge".into()),
+                tenant: Some("blue".into()),
+                sampling_default: Some(50),
+                ..rule("203.0.113.0", 24)
+            },
+            ExporterRule { domain: Some(7), sampling_override: Some(9), ..rule("203.0.113.0", 24) },
+            ExporterRule { listener: Some("l0".into()), name: Some("no".into()), ..rule("203.0.113.0", 24) },
+        ];
+        let rules = Arc::new(Rules::new(&s).expect("rules"));
+        let mediator = rules.find(1, ip("192.0.2.1"), 0);
+        let behind = BehindMediator::of(&rules, mediator, rules.tenant(1, mediator)).expect("a mediator");
+        let of = |address: &str, domain| behind.original(ip(address), domain);
+        let named = of("203.0.113.5", 1);
+        assert_eq!((&*named.exporter.switch_id, &*named.exporter.tenant), ("edge", "red"));
+        assert_eq!(
+            (named.sampling_default, named.sampling_override, named.exporter.name.as_deref()),
+            (Some(50), None, None)
+        );
+        assert_eq!(of("203.0.113.5", 7).sampling_override, Some(9));
+        let unknown = of("2001:db8::1", 1);
+        assert_eq!((&*unknown.exporter.switch_id, unknown.sampling_default), ("2001:db8::1", None));
+        assert!(BehindMediator::of(&rules, rules.find(1, ip("203.0.113.5"), 0), 0).is_none(), "it was not given that");
     }
 
     #[test]

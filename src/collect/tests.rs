@@ -56,6 +56,7 @@ pub(super) fn rule(prefix: &str, length: u8) -> ExporterRule {
         sampling_default: None,
         sampling_override: None,
         session: None,
+        profile: Profile::default(),
     }
 }
 

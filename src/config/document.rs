@@ -113,6 +113,12 @@ const LISTS: &str = "
 # switch_id = \"border-1\"            # instead of the address
 # sampling_default = 1000           # rate if nothing else tells one
 # sampling_override = 1000          # rate that beats what the exporter says
+# profile = \"cisco\"                # its maker, by name or enterprise number: NetFlow v9 types above 32767
+# post_counters = \"reverse\"        # elements 23 and 24 count the other direction; default: \"post\"
+# enterprise_in_v9 = true           # NetFlow v9 templates may hold IPFIX's enterprise fields; default: false
+# mediator = true                   # it forwards for others, whom its records name; default: false
+# drop_odd_padding = true           # drop sets whose padding is not zero; default: false
+# teach_elements = true             # its type records (RFC 5610) name enterprise elements; default: false
 # session = \"port\"                  # any: all source ports of an address share templates; port: each has its own
 ";
 

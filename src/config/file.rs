@@ -32,6 +32,12 @@ pub(super) const EXPORTER_FIELDS: &[&str] = &[
     "sampling_default",
     "sampling_override",
     "session",
+    "profile",
+    "post_counters",
+    "enterprise_in_v9",
+    "mediator",
+    "drop_odd_padding",
+    "teach_elements",
 ];
 
 /// What a file says.

@@ -161,6 +161,8 @@ pub const KEYS: &[Key] = &[
         "Room for data sets that wait for their template"),
     key("decode", "learned_bytes", Octets(limits::LEARNED_OCTETS), OfRange,
         "Room for templates and options tables"),
+    key("decode", "elements_file", File, Preset::Text(""),
+        "TSV file with further Information Elements, in the columns pen, id, name, abstract_data_type, semantics, units; read at start"),
     key("queue", "batches", Count(limits::QUEUE_BATCHES), OfRange,
         "Batches of flows that may wait between workers and batchers"),
     key("queue", "batchers", Count(limits::BATCHERS), Computed("half the workers, at least 1"),

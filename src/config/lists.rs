@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::error::Faults;
 use super::keys::nearest;
-use super::value;
 use super::written::{Row, Scalar};
+use super::{profile, value};
 use crate::collect::{ExporterRule, ListenerSettings};
 use crate::decode::SessionPolicy;
 use crate::limits;
@@ -120,6 +120,7 @@ pub(super) fn rules(rows: &[Row], listeners: &[ListenerSettings], faults: &mut F
             sampling_default: narrow(number(row, "sampling_default", 1, rate_max, faults)),
             sampling_override: narrow(number(row, "sampling_override", 1, rate_max, faults)),
             session: field(row, "session", faults, session),
+            profile: profile::profile(row, faults),
         };
         for prefix in prefixes {
             let rule = ExporterRule { prefix, ..template.clone() };
@@ -142,7 +143,12 @@ fn text(row: &Row, name: &str, faults: &mut Faults) -> Option<String> {
 }
 
 /// A field in quotes that `check` understands.
-fn field<T>(row: &Row, name: &str, faults: &mut Faults, check: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+pub(super) fn field<T>(
+    row: &Row,
+    name: &str,
+    faults: &mut Faults,
+    check: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
     let (scalar, place) = row.field(name)?;
     let result = if scalar.bare && name != "listener" {
         Err("is no text: put it in quotes".to_owned())
@@ -150,6 +156,19 @@ fn field<T>(row: &Row, name: &str, faults: &mut Faults, check: impl FnOnce(&str)
         check(scalar.text.trim())
     };
     result.map_err(|problem| faults.add(told(&place, name, scalar, &problem))).ok()
+}
+
+/// A switch; off if it is not given.
+pub(super) fn flag(row: &Row, name: &str, faults: &mut Faults) -> bool {
+    let Some((scalar, place)) = row.field(name) else { return false };
+    match (scalar.bare, scalar.text.as_str()) {
+        (true, "true") => true,
+        (true, "false") => false,
+        _ => {
+            faults.add(told(&place, name, scalar, "is neither true nor false: write one of them, without quotes"));
+            false
+        }
+    }
 }
 
 fn number(row: &Row, name: &str, min: u64, max: u64, faults: &mut Faults) -> Option<u64> {
@@ -163,7 +182,7 @@ fn number(row: &Row, name: &str, min: u64, max: u64, faults: &mut Faults) -> Opt
     }
 }
 
-fn told(place: &str, name: &str, scalar: &Scalar, problem: &str) -> String {
+pub(super) fn told(place: &str, name: &str, scalar: &Scalar, problem: &str) -> String {
     format!("{place}: {name} = {} {problem}", scalar.display())
 }
 

@@ -10,6 +10,7 @@
 
 mod access;
 mod document;
+mod elements;
 mod environment;
 mod error;
 mod file;
@@ -19,6 +20,7 @@ mod keys;
 mod lists;
 mod machine;
 mod memory;
+mod profile;
 mod proxy;
 mod resolve;
 mod url;
@@ -27,6 +29,7 @@ mod values;
 mod written;
 
 pub use document::{alias_table, default_file, key_table};
+pub use elements::read_elements;
 pub use error::{ConfigError, ConfigErrors};
 pub use flags::{command, parse_command_line};
 pub use keys::{KEYS, Key, Kind, Preset, VARIABLE_PREFIX};
@@ -284,5 +287,5 @@ fn rule_text(rule: &crate::collect::ExporterRule) -> String {
         number("sampling_override", rule.sampling_override),
         rule.session.map(|session| format!("session={session:?}").to_lowercase()),
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    parts.into_iter().flatten().chain(profile::profile_text(&rule.profile)).collect::<Vec<_>>().join(" ")
 }

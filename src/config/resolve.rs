@@ -1,7 +1,9 @@
 //! Values and lists -> `Settings`: what depends on the machine, on each other and on memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::elements::read_elements;
 use super::error::Faults;
 use super::file::Content;
 use super::memory::{self, Free};
@@ -13,6 +15,7 @@ use super::written::Origin;
 use super::{LogFormat, LogSettings, Machine, Note, Settings, access, lists};
 use crate::collect::{CollectSettings, ListenerSettings, Pin, Steering};
 use crate::decode::{DecodeSettings, Selection};
+use crate::element::Registry;
 use crate::limits;
 use crate::queue::QueueSettings;
 use crate::secret::Secret;
@@ -100,6 +103,7 @@ pub(super) fn settings(
                 } else {
                     0
                 },
+                registry: registry(values, faults),
                 ..DecodeSettings::default()
             },
             switch_id_from_ip: values.flag("switch_id.from_ip"),
@@ -157,6 +161,19 @@ pub(super) fn settings(
     };
     fit(&mut settings, values, faults, notes);
     settings
+}
+
+/// The built-in elements and those of the operator's file.
+fn registry(values: &Values, faults: &mut Faults) -> Arc<Registry> {
+    let path = values.text("decode.elements_file");
+    if path.is_empty() {
+        return Arc::default();
+    }
+    let read = read_elements(path.as_ref()).map_err(|problems| {
+        let place = values.origin("decode.elements_file").place();
+        problems.iter().for_each(|problem| faults.add(format!("{place}: {problem}")));
+    });
+    read.map(Arc::new).unwrap_or_default()
 }
 
 fn memory_limit(values: &mut Values, machine: &Machine, notes: &mut Vec<Note>) -> u64 {

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::events::TemplateEvents;
 use super::learn::Learned;
+use super::mediator::{Originals, OriginalsTable};
 use super::options::{NameTables, OptionsFact, PropertiesTable};
 use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
@@ -95,6 +96,8 @@ pub struct ExporterState {
     pub(super) template_octets: AtomicU64,
     pub(super) template_events: TemplateEvents,
     pub(super) options: RwLock<OptionsTables>,
+    /// Exporters that it spoke for, if it is a mediator.
+    pub(super) originals: OriginalsTable,
     /// What `options` takes of the budget.
     pub(super) options_octets: AtomicU64,
     /// Elements that its type records taught (IX-38).
@@ -128,10 +131,26 @@ impl ExporterState {
             template_octets: AtomicU64::new(0),
             template_events: TemplateEvents::default(),
             options: RwLock::default(),
+            originals: OriginalsTable::default(),
             options_octets: AtomicU64::new(0),
             learned_elements: AtomicU64::new(0),
             generation: AtomicU32::new(0),
         }
+    }
+
+    /// A mediator: `rules` know the exporters that it speaks for.
+    #[must_use]
+    pub fn with_originals(self, rules: Arc<dyn Originals>) -> Self {
+        // Nothing moves out of what has a Drop; the table that goes is empty.
+        let mut state = self;
+        state.originals = OriginalsTable::asking(rules);
+        state
+    }
+
+    /// Exporters that it spoke for so far: 0 unless it is a mediator.
+    #[must_use]
+    pub fn originals(&self) -> usize {
+        self.originals.len()
     }
 
     /// Entries of the exporter's options tables.
@@ -181,9 +200,10 @@ impl ExporterState {
 }
 
 impl Drop for ExporterState {
-    /// The exporter is forgotten: its options tables go. Templates go with their domains.
+    /// The exporter is forgotten: its options tables go, and whom it spoke for. Templates go with their domains.
     fn drop(&mut self) {
-        self.budget.learned_octets.fetch_sub(*self.options_octets.get_mut(), Ordering::AcqRel);
+        let octets = *self.options_octets.get_mut() + self.originals.octets();
+        self.budget.learned_octets.fetch_sub(octets, Ordering::AcqRel);
         if *self.learned_elements.get_mut() > 0 {
             self.settings.registry.forget(&self.exporter);
         }
@@ -286,6 +306,8 @@ pub struct DomainStatus {
     pub parked_sets: usize,
     /// Octets waiting for a template.
     pub parked_octets: u64,
+    /// A template has field types whose maker was assumed: nobody named it (N9-27).
+    pub assumed_maker: bool,
     /// Units received by sequence.
     pub received_units: u64,
     /// Units missing by sequence.
@@ -379,6 +401,7 @@ impl Domain {
             options_templates,
             parked_sets: parked.sets as usize,
             parked_octets: parked.octets,
+            assumed_maker: plans.values().any(|plan| plan.assumed_maker),
             received_units: sequence.received(),
             missing_units: sequence.missing(),
             gap_units: sequence.open_units(),
@@ -465,7 +488,7 @@ impl Domain {
             length: f[1],
         });
         let template = super::template::Template { id, kind: TemplateKind::Data, fields: fields.collect() };
-        let mut plan = DecodePlan::compile(template, self.key.version, &crate::decode::Selection::CORE, 0);
+        let mut plan = DecodePlan::compile(template, self.key.version, &DecodeSettings::default(), 0);
         if let crate::decode::plan::PlanKind::Data(data) = &mut plan.kind {
             data.record_octets = 0;
         }

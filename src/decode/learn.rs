@@ -164,7 +164,7 @@ impl Domain {
         if !set.templates.is_empty() {
             self.heard_ns.store(now_ns, Ordering::Release);
         }
-        let selection = &self.exporter.settings.selection;
+        let settings = &self.exporter.settings;
         let mut learned = self.learned();
         let current = self.plans.load_full();
         let mut changed: Option<PlanTable> = None;
@@ -188,7 +188,7 @@ impl Domain {
                     continue;
                 }
             }
-            let mut plan = DecodePlan::compile(template, self.key.version, selection, now_ns);
+            let mut plan = DecodePlan::compile(template, self.key.version, settings, now_ns);
             let table = changed.get_or_insert_with(|| (*current).clone());
             // The old layout is wrong from here on, also if there is no room for the new one (N9-12).
             let old = table.remove(&id);

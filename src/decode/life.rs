@@ -63,6 +63,7 @@ impl DecodePlan {
             refreshed_ns: self.refreshed_ns.load(Ordering::Relaxed),
             refresh_interval_ns: self.refresh_interval_ns(),
             flow_keys: self.flow_keys(),
+            assumed_maker: self.assumed_maker,
         }
     }
 

@@ -306,6 +306,7 @@ impl Walk<'_> {
                 self.outcome.non_flow_records += ran.non_flow;
                 self.outcome.lists_unread += ran.lists_unread;
                 self.outcome.common_properties_unknown += ran.common_properties_unknown;
+                self.outcome.originals_refused += ran.originals_refused;
                 if ran.cut {
                     self.outcome.drop_set(SetDropKind::TooManyRows);
                     return None;

@@ -11,6 +11,7 @@ mod events;
 mod learn;
 mod life;
 mod list;
+mod mediator;
 mod message;
 mod options;
 mod padding;
@@ -29,6 +30,7 @@ mod value;
 pub use domain::{Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use events::{TemplateEventCounts, TemplateNews};
+pub use mediator::{Original, Originals};
 pub use selection::{DecodeSettings, Elements, PostCounters, Profile, Selection};
 pub use sequence::{SequenceDelta, SequenceNote};
 pub use status::{
@@ -103,6 +105,8 @@ pub struct Outcome {
     /// Lists, or records of them, that were not looked into: no template, no sense, or more than the limits allow. Their
     /// octets are kept where all elements are, and so is the row.
     pub lists_unread: u32,
+    /// Flow records of a mediator whose own exporter there was no room for: they are the mediator's (IX-41).
+    pub originals_refused: u32,
     /// Options data records read.
     pub options_records: u32,
     /// Data records that are statistics of the exporter, no flows (D-1).

@@ -26,7 +26,7 @@ use super::domain::{Domain, ExporterState};
 use super::learn::Envelope;
 use super::plan::{Place, RecordView, RowBudget};
 use super::sampling::{SamplingFacts, SamplingScope};
-use super::selection::Selection;
+use super::selection::DecodeSettings;
 use super::template::Template;
 use super::value::{field_positions, float, unsigned};
 use crate::flow::{ElementId, FlowBatch, Version};
@@ -106,7 +106,7 @@ fn role(element: ElementId) -> Option<Role> {
 
 impl OptionsPlan {
     /// Compiles an options template whose first `scopes` fields are the scope.
-    pub(super) fn compile(template: &Template, scopes: u16, version: Version, selection: &Selection) -> Self {
+    pub(super) fn compile(template: &Template, scopes: u16, version: Version, settings: &DecodeSettings) -> Self {
         let fields = Fields::of(template, scopes, version);
         // Common properties are said of records, not of the exporter: a rate among them is theirs alone.
         let is_table = fields.scope(137).is_none();
@@ -125,7 +125,7 @@ impl OptionsPlan {
             names: NamesPlan::compile(&fields).filter(|_| is_table),
             types: TypePlan::compile(&fields),
             flow_keys: fields.scope(145).zip(fields.find(173)),
-            properties: PropertiesPlan::compile(template, scopes, &fields, version, selection),
+            properties: PropertiesPlan::compile(template, scopes, &fields, version, settings),
         }
     }
 

@@ -14,6 +14,8 @@ pub struct TemplateStatus {
     pub scopes: Option<u16>,
     /// Elements with their lengths in octets, 65535 where the record says (RFC 7011 section 7), in wire order.
     pub fields: Vec<(ElementId, u16)>,
+    /// It has field types whose maker was assumed (N9-27).
+    pub assumed_maker: bool,
     /// When this layout was learned, Unix nanoseconds.
     pub learned_ns: u64,
     /// When it came last, Unix nanoseconds.

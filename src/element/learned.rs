@@ -90,6 +90,9 @@ impl Registry {
 
     /// An enterprise element that needs no teaching.
     fn find_registered(&self, element: ElementId) -> Option<ElementName> {
+        if let Some(own) = self.operator.find(element) {
+            return Some(ElementName { name: own.name.to_string().into(), data_type: own.data_type });
+        }
         lookup(element).map(|known| ElementName { name: known.name.into(), data_type: known.data_type })
     }
 }

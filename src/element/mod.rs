@@ -5,13 +5,16 @@
 //! Reverse elements (PEN 29305, CERT's bit 14) stand in the tables too, made by rule.
 
 mod learned;
+mod operator;
 mod registry;
+mod reverse;
 #[cfg(test)]
 #[expect(dead_code, reason = "the build script uses the rest of it")]
 mod table_parse;
 mod types;
 
 pub use learned::Taught;
+pub use operator::{ElementFault, OperatorElement, parse_elements, print_elements};
 pub use registry::{ElementName, Registry};
 pub use types::{DataType, Semantics, Units};
 
@@ -44,7 +47,7 @@ const fn e(
 }
 
 /// ELEMENTS: IANA, enterprise and reverse elements by (pen, id). BY_NAME: their positions in the order of
-/// names. NETFLOW9: NetFlow v9 field types by (maker, type).
+/// names. NETFLOW9: NetFlow v9 field types by (maker, type). NETFLOW9_SOLE: those above 32767 of one maker alone.
 mod tables {
     use super::{DataType, InformationElement, Semantics, Units, e};
 
@@ -77,12 +80,23 @@ pub fn lookup_netflow9(field_type: u16, vendor: Option<u32>) -> Option<&'static 
     }
 }
 
+/// The maker of a NetFlow v9 field type above 32767 that the tables know of one maker alone (N9-27).
+fn sole_maker(field_type: u16) -> Option<u32> {
+    let position = tables::NETFLOW9_SOLE.binary_search_by_key(&field_type, |(id, _)| *id).ok()?;
+    tables::NETFLOW9_SOLE.get(position).map(|(_, maker)| *maker)
+}
+
 /// The element of this name; of several the IANA one or its reverse, else that of the smallest PEN.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static InformationElement> {
     let element = |position: &u16| &tables::ELEMENTS[usize::from(*position)];
     let first = tables::BY_NAME.partition_point(|position| element(position).name < name);
     tables::BY_NAME.get(first).map(element).filter(|found| found.name == name)
+}
+
+/// The NetFlow v9 field type of this name. Five hundred are looked through: asked when an output is set up.
+fn by_netflow9_name(name: &str) -> Option<&'static InformationElement> {
+    tables::NETFLOW9.iter().find(|element| element.name == name)
 }
 
 fn find(table: &'static [InformationElement], id: ElementId) -> Option<&'static InformationElement> {
@@ -92,7 +106,8 @@ fn find(table: &'static [InformationElement], id: ElementId) -> Option<&'static 
 
 #[cfg(test)]
 mod tests {
-    use super::table_parse::{CERT_PEN, NOT_REVERSIBLE, REVERSE_PEN, Row, parse};
+    use super::reverse::{CERT_PEN, NOT_REVERSIBLE, REVERSE_PEN};
+    use super::table_parse::{Row, parse};
     use super::*;
 
     const IANA: &str = include_str!("../../data/iana.tsv");
@@ -126,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_sorted_without_duplicates() {
+    fn rg_02_tables_are_sorted_without_duplicates() {
         for table in [&tables::ELEMENTS[..], &tables::NETFLOW9[..]] {
             assert!(table.is_sorted_by(|a, b| a.id < b.id));
         }
@@ -153,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn reverse_elements_exist_for_what_has_a_direction() {
+    fn rg_01_reverse_elements_exist_for_what_has_a_direction() {
         let forward = of(0, 1).unwrap();
         let reverse = of(REVERSE_PEN, 1).unwrap();
         assert_eq!(reverse.name, "reverseOctetDeltaCount");

@@ -7,18 +7,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-/// RFC 5103: element n of this PEN is the reverse of IANA element n.
-pub const REVERSE_PEN: u32 = 29305;
-/// CERT marks the reverse of one of its own elements by [`CERT_REVERSE_BIT`].
-pub const CERT_PEN: u32 = 6871;
-/// Bit 14 of an element id of PEN 6871.
-pub const CERT_REVERSE_BIT: u16 = 0x4000;
-
-/// IANA elements that describe the process, the message or the flow as a whole: no reverse (RFC 5103 6.1).
-pub const NOT_REVERSIBLE: [u16; 30] = [
-    40, 41, 42, 130, 131, 137, 138, 141, 142, 143, 144, 145, 148, 149, 163, 164, 165, 166, 167, 168, 173, 210, 211,
-    212, 213, 214, 215, 216, 217, 239,
-];
+use super::reverse::{REVERSE_PEN, reverse_name, reverse_number};
 
 const COLUMNS: &str = "pen\tid\tname\tabstract_data_type\tsemantics\tunits";
 
@@ -168,11 +157,7 @@ pub fn with_reverse(mut rows: Vec<Row>) -> Vec<Row> {
     let reversed: Vec<Row> = rows
         .iter()
         .filter_map(|row| {
-            let (pen, id) = match row.pen {
-                0 if !NOT_REVERSIBLE.contains(&row.id) => (REVERSE_PEN, row.id),
-                CERT_PEN if row.id < CERT_REVERSE_BIT => (CERT_PEN, row.id | CERT_REVERSE_BIT),
-                _ => return None,
-            };
+            let (pen, id) = reverse_number(row.pen, row.id)?;
             let name = reverse_name(&row.name);
             let taken = ids.contains_key(&(pen, id)) || names.contains_key(&(pen, name.as_str()));
             (!taken).then(|| Row { pen, id, name, ..row.clone() })
@@ -180,12 +165,6 @@ pub fn with_reverse(mut rows: Vec<Row>) -> Vec<Row> {
         .collect();
     rows.extend(reversed);
     rows
-}
-
-/// `reverse` and the name with its first letter in upper case.
-fn reverse_name(name: &str) -> String {
-    let (first, rest) = name.split_at(1);
-    format!("reverse{}{rest}", first.to_ascii_uppercase())
 }
 
 /// Source of a static table over sorted rows; `e(..)` is a const constructor where it is included.
@@ -215,8 +194,18 @@ pub fn name_index_source(name: &str, rows: &[Row]) -> String {
     format!("pub(super) static {name}: [u16; {}] = {order:?};\n", order.len())
 }
 
+/// Source of the NetFlow v9 types above 32767 of sorted `rows` that one maker alone uses, with that maker, by type.
+#[must_use]
+pub fn sole_maker_source(name: &str, rows: &[Row]) -> String {
+    let mut types: Vec<(u16, u32)> = rows.iter().filter(|r| r.id >= 0x8000).map(|r| (r.id, r.pen)).collect();
+    types.sort_unstable();
+    let sole: Vec<(u16, u32)> = types.chunk_by(|a, b| a.0 == b.0).filter(|c| c.len() == 1).map(|c| c[0]).collect();
+    format!("pub(super) static {name}: [(u16, u32); {}] = {sole:?};\n", sole.len())
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::reverse::CERT_PEN;
     use super::*;
 
     fn table(rows: &[&str]) -> String {
@@ -239,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_named_with_its_place() {
+    fn rg_02_each_fault_is_named_with_its_place() {
         let good = "0\t1\ta\tstring\tdefault\tnone";
         for (bad, words) in [
             ("0\t1\ta\tstring\tdefault", "x.tsv line 3: 5 columns"),
@@ -266,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn reverse_elements_follow_by_rule_and_rows_beat_it() {
+    fn rg_01_reverse_elements_follow_by_rule_and_rows_beat_it() {
         let rows = read(&[
             "0\t1\toctetDeltaCount\tunsigned64\tdeltaCounter\toctets",
             "0\t148\tflowId\tunsigned64\tidentifier\tnone",

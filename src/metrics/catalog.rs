@@ -129,6 +129,12 @@ pub const CATALOG: &[Descriptor] = &[
     ),
     d("options_records_total", Counter, &[], "Options data records read into learned state."),
     d("non_flow_records_total", Counter, &[], "Data records that are statistics of the exporter itself, no flows."),
+    d(
+        "records_original_refused_total",
+        Counter,
+        &[],
+        "Flow records of mediators whose own exporter there was no room for: they are the mediator's.",
+    ),
     d("lists_unread_total", Counter, &[], "Lists inside records, or records of them, that were not looked into."),
     d("exporters", Gauge, &["state"], "Exporters in the table, by state."),
     d("exporter_table_evictions_total", Counter, &[], "Exporters or domains forgotten to make room."),

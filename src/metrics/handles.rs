@@ -108,6 +108,8 @@ pub struct Books {
     pub non_flow_records: Tally,
     /// Lists, or records of them, that were not looked into.
     pub lists_unread: Tally,
+    /// Rows of mediators whose own exporter there was no room for.
+    pub originals_refused: Tally,
     /// Units missing by sequence, by version.
     pub missing: Vec<Tally>,
     /// Records decoded, by version.
@@ -211,6 +213,7 @@ impl Books {
             options_records: r.counter("options_records_total", &[]),
             non_flow_records: r.counter("non_flow_records_total", &[]),
             lists_unread: r.counter("lists_unread_total", &[]),
+            originals_refused: r.counter("records_original_refused_total", &[]),
             missing: Version::ALL
                 .map(|v| r.counter("sequence_missing_units_total", &[label("version", v.label())]))
                 .into(),

@@ -10,12 +10,14 @@ mod offline;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use super::capture::Capture;
 use super::say::tell;
 use crate::cli::{DecodeArgs, Elements};
+use crate::config::read_elements;
 use crate::decode::{DecodeSettings, Selection};
 use crate::flow::FlowBatch;
 use crate::sink::encode::ndjson::write_ndjson;
@@ -37,10 +39,21 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
         Elements::Core => Selection::CAPTURE,
         Elements::All => Selection::WIRE,
     };
+    let registry = match &args.elements_file {
+        None => Arc::default(),
+        Some(path) => match read_elements(path) {
+            Ok(registry) => Arc::new(registry),
+            Err(problems) => {
+                problems.iter().for_each(tell);
+                return Ok(ExitCode::FAILURE);
+            }
+        },
+    };
+    let settings = DecodeSettings { selection, registry, ..offline_settings() };
     let mut failed = false;
     let mut out = io::stdout().lock();
     for path in &args.files {
-        match one_file(path, &selection, args.summary, &mut out) {
+        match one_file(path, &settings, args.summary, &mut out) {
             Ok(whole) => failed |= !whole,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             Err(error) => return Err(error).context("cannot write to standard output"),
@@ -50,7 +63,7 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Decodes a file, prints it, and says on stderr what was not used. True if it was read to its end.
-fn one_file(path: &Path, selection: &Selection, summary_only: bool, out: &mut impl Write) -> io::Result<bool> {
+fn one_file(path: &Path, settings: &DecodeSettings, summary_only: bool, out: &mut impl Write) -> io::Result<bool> {
     let mut capture = match Capture::open(path) {
         Ok(capture) => capture,
         Err(error) => {
@@ -59,7 +72,7 @@ fn one_file(path: &Path, selection: &Selection, summary_only: bool, out: &mut im
         }
     };
     let mut lines = Vec::with_capacity(FLUSH_OCTETS * 2);
-    let summary = decode_capture(&mut capture, selection.clone(), |batch| {
+    let summary = decode_with(&mut capture, settings.clone(), |batch| {
         if summary_only {
             return Ok(());
         }
@@ -95,15 +108,22 @@ fn one_file(path: &Path, selection: &Selection, summary_only: bool, out: &mut im
 pub fn decode_capture(
     capture: &mut Capture,
     selection: Selection,
+    flows: impl FnMut(&FlowBatch) -> io::Result<()>,
+) -> io::Result<Summary> {
+    decode_with(capture, DecodeSettings { selection, ..offline_settings() }, flows)
+}
+
+/// The settings of a capture's exporters.
+fn offline_settings() -> DecodeSettings {
+    DecodeSettings { park_age_ns: PARK_AGE_NS, ..DecodeSettings::default() }
+}
+
+fn decode_with(
+    capture: &mut Capture,
+    settings: DecodeSettings,
     mut flows: impl FnMut(&FlowBatch) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    let mut offline = Offline::new(DecodeSettings {
-        selection,
-        sampling_default: None,
-        sampling_override: None,
-        park_age_ns: PARK_AGE_NS,
-        ..DecodeSettings::default()
-    });
+    let mut offline = Offline::new(settings);
     let damage = loop {
         match capture.next_datagram() {
             Ok(Some(datagram)) => {

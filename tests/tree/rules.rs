@@ -45,7 +45,13 @@ const NO_COMMAND_LINE: &[&str] = &["clap", "toml", "anyhow", "pcap_parser", "met
 pub const RULES: &[Rule] = &[
     Rule { module: "flow", may: &[], crates: Only(&[]), never: IO, why: "the vocabulary: std only, imports none" },
     Rule { module: "limits", may: &[], crates: Only(&[]), never: IO, why: "numbers, a leaf" },
-    Rule { module: "element", may: &["flow"], crates: Only(&[]), never: IO, why: "tables, a leaf (ElementId)" },
+    Rule {
+        module: "element",
+        may: &["flow", "limits"],
+        crates: Only(&[]),
+        never: IO,
+        why: "tables, a leaf (ElementId)",
+    },
     Rule { module: "clock", may: &[], crates: Only(&[]), never: &[], why: "the one place where time comes from" },
     Rule {
         module: "throttle",
@@ -152,7 +158,10 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         module: "config",
-        may: &["collect", "decode", "queue", "sink", "web", "limits", "flow", "throttle", "cli", "secret", "tls"],
+        may: &[
+            "collect", "decode", "element", "queue", "sink", "web", "limits", "flow", "throttle", "cli", "secret",
+            "tls",
+        ],
         crates: AllBut(&["tokio", "hyper", "pcap_parser"]),
         never: &[],
         why: "fills the settings structs that the stages define",

@@ -3,8 +3,8 @@ use std::collections::HashSet;
 use super::*;
 use crate::collect::tests::{metrics, rule, settings};
 use crate::collect::{CollectSettings, ExporterRule};
-use crate::decode::{Session, SessionPolicy};
-use crate::flow::Version;
+use crate::decode::{self, Datagram, Profile, Session, SessionPolicy};
+use crate::flow::{FlowBatch, Version};
 use crate::limits::{DOMAINS_PER_EXPORTER_MAX, EXPORTER_FORGET_S};
 use crate::metrics::Tally;
 
@@ -305,4 +305,35 @@ fn a_2_domains_that_made_room_are_counted_with_their_exporter_and_leave_a_trace(
     assert_eq!(table.snapshot()[0].domains_evicted, 10);
     table.maintain(SECOND_NS, &books);
     assert_eq!(books.template_events[crate::decode::TemplateEventKind::Evicted as usize].value(), 10);
+}
+
+#[test]
+fn ix_41_a_mediator_under_a_rule_speaks_for_exporters_under_theirs() {
+    let message = {
+        let fields: [u16; 6] = [8, 4, 1, 4, 403, 4];
+        let template: Vec<u16> = [&[2, 20, 256, 3][..], &fields, &[256, 16]].concat();
+        let mut octets: Vec<u8> = [10_u16, 52].iter().flat_map(|w| w.to_be_bytes()).collect();
+        octets.extend([0; 12]);
+        octets.extend(template.iter().flat_map(|w| w.to_be_bytes()));
+        octets.extend([10, 0, 0, 1, 0, 0, 0, 9, 203, 0, 113, 5]);
+        octets
+    };
+    let mut s = settings(1, 1);
+    let edge = ExporterRule { name: Some("edge".into()), sampling_default: Some(50), ..rule("203.0.113.0", 24) };
+    let profile = Profile { is_mediator: true, ..Profile::default() };
+    s.rules = vec![edge, ExporterRule { profile, ..rule("10.0.0.1", 32) }];
+    let (table, _) = table(&s);
+    let named = |host| {
+        let peer = peer(host, 1);
+        let header = decode::identify(&message).expect("a header");
+        let found = table.find(0, peer, &header, || true, 0).expect("room");
+        let mut batch = FlowBatch::with_capacity(4);
+        let datagram = Datagram { peer, receive_ns: 0, octets: &message };
+        assert_eq!(decode::decode(&datagram, &header, &found.domain, &mut batch).records, 1);
+        let row = batch.records[0];
+        let exporter = &batch.exporters[usize::from(row.exporter)];
+        (exporter.address.to_string(), exporter.name.clone().map(String::from), row.sampling_rate)
+    };
+    assert_eq!(named(1), ("203.0.113.5".to_owned(), Some("edge".to_owned()), 50));
+    assert_eq!(named(2), ("10.0.0.2".to_owned(), None, 1), "who is no mediator speaks for nobody (A-24)");
 }

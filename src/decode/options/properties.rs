@@ -13,7 +13,7 @@ use super::table::Purse;
 use crate::decode::domain::{Domain, Session};
 use crate::decode::learn::Envelope;
 use crate::decode::plan::{DataPlan, ListBudget, Place, RecordView, RowBudget, RunContext};
-use crate::decode::selection::Selection;
+use crate::decode::selection::DecodeSettings;
 use crate::decode::template::{FieldSpecifier, Template, TemplateKind};
 use crate::decode::time::MessageClock;
 use crate::decode::value::unsigned;
@@ -152,9 +152,9 @@ impl PropertiesPlan {
         scopes: u16,
         fields: &Fields,
         version: Version,
-        selection: &Selection,
+        settings: &DecodeSettings,
     ) -> Option<Box<Self>> {
-        let id = fields.scope(137).filter(|_| selection.interpret)?;
+        let id = fields.scope(137).filter(|_| settings.selection.interpret)?;
         let scopes = usize::from(scopes);
         // The scope says what the rest is for; a field that stays names no other properties.
         let said = |(index, specifier): (usize, &FieldSpecifier)| {
@@ -163,7 +163,7 @@ impl PropertiesPlan {
         };
         let fields = template.fields.iter().enumerate().map(said).collect();
         let template = Template { id: template.id, kind: TemplateKind::Data, fields };
-        Some(Box::new(Self { id, plan: DataPlan::of(&template, version, selection) }))
+        Some(Box::new(Self { id, plan: DataPlan::of(&template, version, settings) }))
     }
 
     /// Learns what one record of `domain` says; `batch` lends its memory and is left as it was.

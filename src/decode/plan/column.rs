@@ -250,9 +250,9 @@ fn write(slot: Slot, values: &[u64], rows: &mut [FlowRecord], scratch: &mut [Scr
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::compile;
     use super::super::run::{RowBudget, RunContext};
-    use crate::decode::selection::Selection;
+    use super::super::{DecodePlan, PlanKind};
+    use crate::decode::selection::{DecodeSettings, Selection};
     use crate::decode::template::{FieldSpecifier, Template, TemplateKind};
     use crate::decode::time::MessageClock;
     use crate::flow::{ElementId, FlowBatch, SamplingSource, Version};
@@ -270,7 +270,9 @@ mod tests {
 
     fn run(template: &Template, all: bool, sets: &[&[u8]]) -> FlowBatch {
         let selection = if all { Selection::WIRE } else { Selection::CORE };
-        let plan = compile::data(template, Version::V9, &selection);
+        let settings = DecodeSettings { selection, ..DecodeSettings::default() };
+        let plan = DecodePlan::compile(template.clone(), Version::V9, &settings, 0);
+        let PlanKind::Data(plan) = &plan.kind else { panic!("a template of data") };
         let clock = MessageClock::new(1_700_000_000_000, Some(7_200_000), 1);
         let context = RunContext {
             // Hardly a stamp of random octets can be: each record asks its other clocks.

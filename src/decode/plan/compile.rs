@@ -1,12 +1,13 @@
 //! Template -> DataPlan.
 
 use super::DataPlan;
+use super::canon::is_wanted;
 use super::clock::{Clock, place};
 use super::event::is_event;
 use super::judge::{is_statistics, octets_per_packet};
 use super::rich::Rich;
 use super::step::{Keep, Role, Slot, Step, TimeKind, Width, roles, width};
-use crate::decode::selection::Selection;
+use crate::decode::selection::{DecodeSettings, Selection};
 use crate::decode::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence, TimeSource, Version};
 
@@ -20,26 +21,29 @@ struct Candidate {
     length: u16,
 }
 
-/// Compiles a data template; the version is filled in by the runner.
-pub(super) fn data(template: &Template, version: Version, selection: &Selection) -> DataPlan {
-    DataPlan { rich: Rich::compile(template, version, selection), ..columns(template, selection) }
+/// Compiles a data template, as it is meant and as the `wire` has it; the version is filled in by the runner.
+pub(super) fn data(template: &Template, wire: &Template, version: Version, settings: &DecodeSettings) -> DataPlan {
+    let DecodeSettings { selection, profile, .. } = settings;
+    DataPlan { rich: Rich::compile(template, version, selection, profile), ..columns(template, wire, selection) }
 }
 
-/// The part that moves octets to fields.
-pub(super) fn columns(template: &Template, selection: &Selection) -> DataPlan {
+/// The part that moves octets to fields of the record, and those that are kept as on the `wire`, which differs from
+/// `template` in elements alone.
+pub(super) fn columns(template: &Template, wire: &Template, selection: &Selection) -> DataPlan {
     let variable = template.is_variable();
     let mut chosen: Vec<Candidate> = Vec::new();
     let mut clocks: Vec<Clock> = Vec::new();
     let mut keep = Vec::new();
     let mut offset = 0_u16;
     let mut lengths = Vec::new();
-    for specifier in &template.fields {
+    for (specifier, wire) in template.fields.iter().zip(&wire.fields) {
         let length = specifier.length;
+        let wanted = is_wanted(&selection.elements, wire.element, specifier.element);
         // Nothing of it is in the record (N9-10); a thousand of them would cost each octet a thousand
         // steps in a record of variable length (G-03).
         if length == 0 {
-            if selection.elements.has(specifier.element) {
-                keep.push(Keep { element: specifier.element, length, offset, field: 0 });
+            if wanted {
+                keep.push(Keep { element: wire.element, length, offset, field: 0 });
             }
             continue;
         }
@@ -52,8 +56,8 @@ pub(super) fn columns(template: &Template, selection: &Selection) -> DataPlan {
                 offer(&mut chosen, Candidate { role, element: specifier.element, field, offset, length });
             }
         }
-        if selection.elements.has(specifier.element) {
-            keep.push(Keep { element: specifier.element, length, offset, field });
+        if wanted {
+            keep.push(Keep { element: wire.element, length, offset, field });
         }
         if length != VARIABLE_LENGTH {
             offset = offset.saturating_add(length);

@@ -97,12 +97,12 @@ pub(super) fn is_event(template: &Template) -> bool {
 
 /// firewallEvent 233; 40005 of firewalls before it was registered.
 fn is_firewall_event(element: ElementId) -> bool {
-    element.pen == 0 && matches!(element.id, 233 | 40_005)
+    matches!(element, ElementId { pen: 0, id: 233 } | ElementId { pen: 9, id: 40_005 })
 }
 
 /// Cisco's extended event: 9/234, in NetFlow v9 33002.
 fn is_extended_event(element: ElementId) -> bool {
-    matches!(element, ElementId { pen: 9, id: 234 } | ElementId { pen: 0, id: 33_002 })
+    matches!(element, ElementId { pen: 9, id: 234 | 33_002 })
 }
 
 /// True if the template counts octets or packets of either direction.

@@ -6,6 +6,7 @@
 //! moves octets. A field that nobody wants has no step and costs nothing.
 
 mod by_options;
+mod canon;
 mod card;
 mod cert;
 mod clock;
@@ -17,6 +18,7 @@ mod fill;
 mod judge;
 mod list;
 mod named;
+mod original;
 mod reverse;
 mod rich;
 mod run;
@@ -29,12 +31,13 @@ pub(super) use run::{ListBudget, RowBudget, RunContext, icmp_from_ports};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::canon::Canonical;
 use self::clock::Clock;
 use self::rich::Rich;
 use self::step::{Keep, Step, TimeKind};
 use super::life::Life;
 use super::options::OptionsPlan;
-use super::selection::Selection;
+use super::selection::DecodeSettings;
 use super::template::{Template, TemplateKind};
 use crate::flow::{FlowRecord, TimeSource, Version};
 
@@ -56,6 +59,8 @@ pub(super) struct DecodePlan {
     pub kind: PlanKind,
     /// All its records are of one length.
     pub is_fixed: bool,
+    /// Its exporter's maker was assumed from its field types (N9-27).
+    pub assumed_maker: bool,
     /// Octets of the smallest record.
     pub record_octets_min: usize,
     /// Unix nanoseconds of the first definition.
@@ -112,14 +117,16 @@ pub(super) struct DataPlan {
 }
 
 impl DecodePlan {
-    /// Compiles `template` for what `selection` wants of it.
-    pub(super) fn compile(template: Template, version: Version, selection: &Selection, now_ns: u64) -> Self {
+    /// Compiles `template` for what the output wants of it, as its exporter's profile says it is meant.
+    pub(super) fn compile(template: Template, version: Version, settings: &DecodeSettings, now_ns: u64) -> Self {
+        let meant = Canonical::of(&template, version, settings);
         let kind = match template.kind {
-            TemplateKind::Data => PlanKind::Data(compile::data(&template, version, selection)),
+            TemplateKind::Data => PlanKind::Data(compile::data(&meant.template, &template, version, settings)),
             TemplateKind::Options { scopes } => {
-                PlanKind::Options(OptionsPlan::compile(&template, scopes, version, selection))
+                PlanKind::Options(OptionsPlan::compile(&meant.template, scopes, version, settings))
             }
         };
+        let assumed_maker = meant.assumed_maker;
         // Specifiers 12 octets, steps up to 16 a field, keeps 16, map entry and box headers 256.
         let further = match &kind {
             PlanKind::Data(data) => size_of_val::<[Clock]>(&data.clocks) as u64,
@@ -132,6 +139,7 @@ impl DecodePlan {
             template,
             kind,
             is_fixed,
+            assumed_maker,
             record_octets_min,
             learned_ns: now_ns,
             refreshed_ns: AtomicU64::new(now_ns),
@@ -155,8 +163,8 @@ impl DecodePlan {
 
 impl DataPlan {
     /// How the records of `template` are read as flows.
-    pub(super) fn of(template: &Template, version: Version, selection: &Selection) -> Self {
-        compile::data(template, version, selection)
+    pub(super) fn of(template: &Template, version: Version, settings: &DecodeSettings) -> Self {
+        compile::data(template, template, version, settings)
     }
 
     /// True if it asks the exporter's options tables for more than sampling.

@@ -16,7 +16,7 @@ use crate::decode::template::{FieldSpecifier, Template};
 use crate::flow::{ElementId, FlowRecord, Presence};
 
 /// The enterprise number that reverses IANA's elements (RFC 5103 6.1).
-const REVERSE_PEN: u32 = 29_305;
+pub(super) const REVERSE_PEN: u32 = 29_305;
 /// How to read the other direction.
 #[derive(Debug)]
 pub(super) struct Reverse {
@@ -49,7 +49,7 @@ impl Reverse {
             })
             .collect();
         let template = Template { fields, ..template.clone() };
-        Some(Self { plan: Box::new(compile::columns(&template, &Selection::CORE)) })
+        Some(Self { plan: Box::new(compile::columns(&template, &template, &Selection::CORE)) })
     }
 
     /// The other direction of `forward`, as the record tells it.
@@ -76,7 +76,7 @@ pub(super) fn told(template: &Template) -> Option<Box<DataPlan>> {
         return None;
     }
     let template = Template { fields, ..template.clone() };
-    Some(Box::new(compile::columns(&template, &Selection::CORE)))
+    Some(Box::new(compile::columns(&template, &template, &Selection::CORE)))
 }
 
 /// An element that feeds nothing.
@@ -125,7 +125,7 @@ fn other_end(element: ElementId) -> ElementId {
         (182, 183),
         (252, 253),
     ];
-    const CISCO_PAIRS: &[(u16, u16)] = &[(1_232, 1_233)];
+    const CISCO_PAIRS: &[(u16, u16)] = &[(1_232, 1_233), (34_000, 34_001)];
     const CISCO: u32 = 9;
     let pairs = match element.pen {
         0 => PAIRS,

@@ -12,10 +12,11 @@ use super::event::Firewall;
 use super::fill::{COUNTERS, DST, SRC, beside, fill, other_end};
 use super::judge::{is_no_traffic, judge, may_be_statistics};
 use super::list::Lists;
+use super::original::OriginalExporter;
 use super::reverse::{self, Reverse, carried};
 use super::run::{Ran, RowBudget, RunContext};
 use super::section::Section;
-use crate::decode::selection::Selection;
+use crate::decode::selection::{Profile, Selection};
 use crate::decode::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{ElementId, FlowBatch, FlowRecord, Presence, SamplingSource, Version};
 
@@ -73,6 +74,8 @@ pub(crate) fn places(template: &Template) -> Vec<Place> {
 /// What is done with a record of this template beyond its columns, in this order.
 #[derive(Debug)]
 pub(crate) struct Rich {
+    /// A mediator's word whose flow it is (IX-41).
+    original: Option<OriginalExporter>,
     /// A sampled packet (RFC 7133, RFC 5477).
     pub(super) section: Option<Section>,
     /// TCP flags in two parts.
@@ -97,12 +100,18 @@ pub(crate) struct Rich {
 
 impl Rich {
     /// None if the template asks nothing of the kind, or nothing that `selection` wants.
-    pub(super) fn compile(template: &Template, _version: Version, selection: &Selection) -> Option<Box<Self>> {
+    pub(super) fn compile(
+        template: &Template,
+        _version: Version,
+        selection: &Selection,
+        profile: &Profile,
+    ) -> Option<Box<Self>> {
         let card = LineCard::compile(template);
         let by_options = ByOptions::compile(template, selection);
         let rich = if selection.interpret {
             let places = places(template);
             Self {
+                original: OriginalExporter::compile(&places, profile),
                 section: Section::compile(&places, selection.fields),
                 flags: Flags::compile(&places),
                 card,
@@ -117,6 +126,7 @@ impl Rich {
         } else {
             let (section, flags, lists, firewall, reverse, told) = (None, None, None, None, None, None);
             Self {
+                original: None,
                 section,
                 flags,
                 card,
@@ -129,7 +139,8 @@ impl Rich {
                 by_options,
             }
         };
-        let asks = rich.section.is_some()
+        let asks = rich.original.is_some()
+            || rich.section.is_some()
             || rich.flags.is_some()
             || rich.card.is_some()
             || rich.lists.is_some()
@@ -150,6 +161,9 @@ impl Rich {
         batch: &mut FlowBatch,
         ran: &mut Ran,
     ) {
+        if let Some(original) = &self.original {
+            original.apply(view, index, context, batch, ran);
+        }
         let before = batch.records[index].presence;
         if let Some(section) = &self.section {
             let said = section.fill(view, &mut batch.records[index]);
@@ -213,6 +227,9 @@ impl Rich {
             (None, Some(_)) => beside(forward),
             (None, None) => return None,
         };
+        if self.original.is_some() {
+            OriginalExporter::apply_reverse(forward, &mut row);
+        }
         if let Some(card) = &self.card {
             // Not counted before it is pushed.
             card.apply(view, &mut row, context, &mut Ran::default());

@@ -85,6 +85,8 @@ pub(crate) struct Ran {
     pub awaits: Option<u16>,
     /// Octets behind the last record, where records are of variable length.
     pub rest: u32,
+    /// Rows whose own exporter there was no room for: they are the mediator's.
+    pub originals_refused: u32,
     /// The row budget ended before the set did.
     pub cut: bool,
 }

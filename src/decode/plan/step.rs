@@ -181,10 +181,10 @@ pub(crate) fn roles(element: ElementId) -> [Option<Role>; 2] {
         (0, 243) => one(role(S::Vlan, 1)),
         (0, 59) => one(role(S::PostVlan, 0)),
         (0, 254) => one(role(S::PostVlan, 1)),
-        // TrustSec: IANA 411 and 412 are something else (IX-47).
-        (CISCO, 1232) | (0, 34_000) => one(role(S::SrcSgt, 0)),
-        (CISCO, 1236) | (0, 34_004) => one(role(S::SrcSgt, 1)),
-        (CISCO, 1233) | (0, 34_001) => one(role(S::DstSgt, 0)),
+        // TrustSec, in NetFlow v9 from 34000 on: IANA 411 and 412 are something else (IX-47).
+        (CISCO, 1232 | 34_000) => one(role(S::SrcSgt, 0)),
+        (CISCO, 1236 | 34_004) => one(role(S::SrcSgt, 1)),
+        (CISCO, 1233 | 34_001) => one(role(S::DstSgt, 0)),
         (0, 6) => one(role(S::TcpFlags, 0)),
         (0, 5) => one(role(S::Tos, 0)),
         (0, 10) => one(role(S::InputIf, 0)),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clarion_collector::decode::{Datagram, DecodeSettings, Domain, Outcome, Selection, SequenceNote, decode, identify};
-use clarion_collector::flow::{Exporter, FlowBatch, FlowRecord, Presence, Version};
+use clarion_collector::flow::{Exporter, FieldSet, FlowBatch, FlowRecord, Presence, Version};
 use clarion_collector::limits;
 use clarion_collector::metrics::{Metrics, Shape};
 use clarion_collector::queue::{FlowReceiver, QueueSettings, Received, channel};
@@ -149,6 +149,57 @@ fn twenty_fields() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     (vec![message(0, 0, &template)], (1..=40).map(|sequence| message(sequence, 256, &data)).collect())
 }
 
+/// IPFIX with fields of each kind, both directions and a list of flows, and datagrams of ten records.
+fn many_fields() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let message = |sequence: u32, sets: &[(u16, &[u8])]| {
+        let length = 16 + sets.iter().map(|(_, body)| body.len() + 4).sum::<usize>();
+        let mut octets = vec![0, 10];
+        octets.extend(u16::try_from(length).expect("one datagram").to_be_bytes());
+        for word in [1_700_000_000, sequence, 1] {
+            octets.extend(word.to_be_bytes());
+        }
+        for (id, body) in sets {
+            octets.extend(id.to_be_bytes());
+            octets.extend(u16::try_from(body.len() + 4).expect("one datagram").to_be_bytes());
+            octets.extend(*body);
+        }
+        octets
+    };
+    const ANY: u16 = 0xFFFF;
+    // Addresses, counter, NAT, TTL, labels, application, user, MAC addresses, list; the counter of the other direction.
+    let outer = [
+        (8_u16, 4_u16),
+        (12, 4),
+        (1, 4),
+        (225, 4),
+        (52, 1),
+        (70, 3),
+        (71, 3),
+        (95, 4),
+        (371, ANY),
+        (56, 6),
+        (81, 6),
+        (292, ANY),
+    ];
+    let mut template = vec![1, 0, 0, 13];
+    for (id, length) in outer {
+        template.extend([id, length].map(u16::to_be_bytes).concat());
+    }
+    template.extend([0x80, 1, 0, 4, 0, 0, 0x72, 0x79]);
+    template.extend([257_u16, 4, 8, 4, 12, 4, 1, 4, 234, 4].map(u16::to_be_bytes).concat());
+    let mut record =
+        vec![10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 1, 0, 192, 0, 2, 1, 64, 0, 1, 0, 0, 1, 0x11, 13, 0, 1, 197, 3];
+    record.extend(b"ann");
+    record.extend([1; 12]);
+    record.extend([35, 3, 1, 1]);
+    for vrf in [1, 2] {
+        record.extend([10, 0, 0, 3, 10, 0, 0, 4, 0, 0, 0, 9, 0, 0, 0, vrf]);
+    }
+    record.extend([0, 0, 0, 9]);
+    let data = record.repeat(10);
+    (vec![message(0, &[(2, &template)])], (1..=40).map(|sequence| message(sequence, &[(256, &data)])).collect())
+}
+
 #[test]
 fn decoding_allocates_nothing_per_datagram() {
     for version in [Version::V5, Version::V9, Version::Ipfix] {
@@ -161,7 +212,12 @@ fn decoding_allocates_nothing_per_datagram() {
     for version in [Version::V9, Version::Ipfix] {
         let (teach, data) = synthetic(version);
         assert_decodes_without_allocating("all elements", &domain(version, Selection::WIRE), &teach, &data);
+        let everything = Selection { fields: FieldSet::ALL, ..Selection::CORE };
+        assert_decodes_without_allocating("all fields", &domain(version, everything), &teach, &data);
     }
+    let (teach, data) = many_fields();
+    let everything = Selection { fields: FieldSet::ALL, ..Selection::CORE };
+    assert_decodes_without_allocating("every kind of field", &domain(Version::Ipfix, everything), &teach, &data);
 }
 
 fn flow(serial: u32) -> FlowRecord {

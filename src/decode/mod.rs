@@ -23,6 +23,7 @@ mod sequence;
 mod set;
 mod status;
 mod template;
+mod text;
 mod time;
 mod v5;
 mod value;

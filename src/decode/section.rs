@@ -34,6 +34,16 @@ pub(super) struct Packet {
     pub labels: Labels,
     /// Octets before the IP header, or before what is no IP.
     pub network_at: Option<usize>,
+    /// Type of what the frame carries, behind its tags.
+    pub ether_type: Option<u16>,
+    /// Version of the IP header.
+    pub ip_version: Option<u8>,
+    /// TTL, or hop limit.
+    pub ttl: Option<u8>,
+    /// Flow label of IPv6.
+    pub flow_label: Option<u32>,
+    /// How the packet was cut: its IPv4 header, or the extension header of IPv6.
+    pub fragment: Option<Fragment>,
     /// Addresses, by family.
     pub addresses: Addresses,
     pub tos: Option<u8>,
@@ -48,6 +58,17 @@ pub(super) struct Packet {
     pub icmp: Option<(u8, u8)>,
     /// VXLAN network identifier.
     pub vni: Option<u32>,
+}
+
+/// Fragmentation of an IP packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fragment {
+    /// Number that its fragments share.
+    pub id: u32,
+    /// Where this one begins, in units of 8 octets.
+    pub offset: u16,
+    /// The flags where fragmentFlags 197 has them: 0x40 do not fragment, 0x20 more follow.
+    pub flags: u8,
 }
 
 /// Labels of a stack.
@@ -143,6 +164,10 @@ impl Reader<'_> {
         for depth in 0..=SECTION_TAGS_MAX {
             let Some(kind) = self.word(at) else { return };
             at += 2;
+            // Smaller numbers are the length of an 802.3 frame.
+            if outer && kind >= 0x0600 && !TAGS.contains(&kind) {
+                self.packet.ether_type = Some(kind);
+            }
             match kind {
                 IPV4 | IPV6 => return self.ip(at),
                 _ if MPLS.contains(&kind) => return self.labels(at),
@@ -200,6 +225,7 @@ impl Reader<'_> {
     fn ip(&mut self, at: usize) {
         let Some(first) = self.octet(at) else { return };
         self.packet.network_at = Some(at);
+        self.packet.ip_version = Some(first >> 4).filter(|version| matches!(version, 4 | 6));
         match first >> 4 {
             4 => self.ipv4(at, usize::from(first & 0x0F) * 4),
             6 => self.ipv6(at),
@@ -216,8 +242,13 @@ impl Reader<'_> {
         self.packet.ip_octets = self.word(at + 2).filter(|octets| *octets != 0).map(u32::from);
         self.packet.protocol = self.octet(at + 9);
         self.packet.addresses = Addresses::V4(self.array(at + 12), self.array(at + 16));
-        let fragment = self.word(at + 6).map(|word| word & 0x1FFF);
-        if let (Some(0), Some(protocol)) = (fragment, self.packet.protocol) {
+        self.packet.ttl = self.octet(at + 8);
+        self.packet.fragment = self.word(at + 4).zip(self.word(at + 6)).map(|(id, word)| Fragment {
+            id: u32::from(id),
+            offset: word & 0x1FFF,
+            flags: word.to_be_bytes()[0] & 0xE0,
+        });
+        if let (Some(Fragment { offset: 0, .. }), Some(protocol)) = (self.packet.fragment, self.packet.protocol) {
             self.transport(protocol, at + header);
         }
     }
@@ -226,6 +257,8 @@ impl Reader<'_> {
         self.packet.tos = self.word(at).map(|word| (word >> 4).to_be_bytes()[1]);
         // A jumbogram's length is 0 and stands in an option.
         self.packet.ip_octets = self.word(at + 4).filter(|octets| *octets != 0).map(|octets| u32::from(octets) + 40);
+        self.packet.flow_label = self.array(at).map(|word| u32::from_be_bytes(word) & 0xF_FFFF);
+        self.packet.ttl = self.octet(at + 7);
         self.packet.addresses = Addresses::V6(self.array(at + 8), self.array(at + 24));
         let Some(mut next) = self.octet(at + 6) else { return };
         let mut at = at + 40;
@@ -244,6 +277,12 @@ impl Reader<'_> {
             // Cut inside the chain: what the packet carries is not known.
             let (Some(octets), Some(following)) = (octets, self.octet(at)) else { return };
             if next == 44 {
+                let fragment = self.word(at + 2).zip(self.array(at + 4)).map(|(word, id)| Fragment {
+                    id: u32::from_be_bytes(id),
+                    offset: word >> 3,
+                    flags: if word & 1 == 0 { 0 } else { 0x20 },
+                });
+                self.packet.fragment = self.packet.fragment.or(fragment);
                 match self.word(at + 2).map(|word| word >> 3) {
                     Some(0) => {}
                     // A later fragment: what follows is the middle of something.

@@ -3,7 +3,7 @@
 //! A datagram that is shorter than its count says is rejected whole: no partial rows (V5-03).
 
 use super::error::{DecodeError, DecodeErrorKind};
-use super::plan::{OCTETS_PER_IP_PACKET, icmp_from_ports, implausible};
+use super::plan::{Given, OCTETS_PER_IP_PACKET, derive, icmp_from_ports, implausible};
 use super::sequence::{SequenceNote, fingerprint};
 use super::time::MessageClock;
 use super::{Datagram, Header, Outcome};
@@ -127,6 +127,10 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
         if selection.judges() {
             judge(&mut record, row, header.version);
         }
+        if !selection.fields.is_empty() {
+            let mut given = Given::new(batch.records.len(), batch);
+            derive(selection.fields, &record, &mut given, batch);
+        }
         batch.records.push(record);
     }
     batch.note_receive(datagram.receive_ns);
@@ -204,6 +208,10 @@ fn record(row: &[u8], layout: &Layout, clock: &MessageClock, prototype: FlowReco
 fn judge(record: &mut FlowRecord, row: &[u8], version: Version) {
     if implausible(record, OCTETS_PER_IP_PACKET) {
         record.presence.set(Presence::IMPLAUSIBLE);
+    }
+    // Nothing but TCP has flags.
+    if record.tcp_flags == 0 && record.protocol != 6 {
+        record.presence.clear(Presence::TCP_FLAGS);
     }
     // A router that delivers the packet itself (V5-11).
     if record.next_hop == [0; 16] {

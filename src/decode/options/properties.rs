@@ -189,7 +189,7 @@ impl PropertiesPlan {
         };
         let (mark, index, first) = (batch.mark(), batch.records.len(), batch.fields.len());
         // One row, and a few values where lists hold the properties.
-        let mut budget = RowBudget(1, ListBudget { read: LISTED_MAX, kept: 0 });
+        let mut budget = RowBudget(1, ListBudget { read: LISTED_MAX, kept: 0, lent: LISTED_MAX });
         let ran = self.plan.run(view.octets, &context, &mut budget, batch);
         if ran.is_ok() && batch.records.len() > index {
             let properties = Properties::of(batch, index, first);

@@ -167,11 +167,16 @@ fn integers(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: 
 
 /// True if what else the record says decides whether a value counts.
 fn asks_record(slot: Slot) -> bool {
-    matches!(slot, Slot::SrcMaskV6 | Slot::DstMaskV6 | Slot::IcmpTypeCodeV6 | Slot::IcmpTypeV6 | Slot::IcmpCodeV6)
+    use Slot as S;
+    matches!(slot, S::NextHeader | S::SrcMaskV6 | S::DstMaskV6 | S::IcmpTypeCodeV6 | S::IcmpTypeV6 | S::IcmpCodeV6)
 }
 
-/// In a template with both families the fields of the other one are 0.
+/// In a template with both families the fields of the other one are 0. Next headers that are extensions (hop-by-hop,
+/// routing, fragment, destination, mobility, HIP, shim6) say nothing of the protocol.
 fn applies(slot: Slot, value: u64, record: &FlowRecord) -> bool {
+    if slot == Slot::NextHeader {
+        return !record.has(Presence::PROTOCOL) && !matches!(value, 0 | 43 | 44 | 60 | 135 | 139 | 140);
+    }
     value != 0
         || match slot {
             Slot::SrcMaskV6 => record.has(Presence::SRC_V6),
@@ -200,7 +205,7 @@ fn write(slot: Slot, values: &[u64], rows: &mut [FlowRecord], scratch: &mut [Scr
         Slot::Packets => each(rows, values, |r, v| r.packets = v),
         Slot::SrcPort => each(rows, values, |r, v| r.src_port = v as u16),
         Slot::DstPort => each(rows, values, |r, v| r.dst_port = v as u16),
-        Slot::Protocol => each(rows, values, |r, v| r.protocol = v as u8),
+        Slot::Protocol | Slot::NextHeader => each(rows, values, |r, v| r.protocol = v as u8),
         Slot::Tos => each(rows, values, |r, v| r.tos = v as u8),
         // The upper four bits of the word are the TCP header's length, not flags (RFC 7125).
         Slot::TcpFlags => each(rows, values, |r, v| r.tcp_flags = v as u16 & 0x0FFF),

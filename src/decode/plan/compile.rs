@@ -125,7 +125,7 @@ fn offer(chosen: &mut Vec<Candidate>, candidate: Candidate) {
 }
 
 /// True if a value of `length` octets can be this slot's (DEC-4, N9-25, N9-26, IX-11).
-fn accepts(role: &Role, length: u16) -> bool {
+pub(super) fn accepts(role: &Role, length: u16) -> bool {
     if length == VARIABLE_LENGTH {
         return true;
     }
@@ -157,6 +157,8 @@ fn decided_at_run_time(candidate: &Candidate, chosen: &[Candidate]) -> bool {
     };
     too_wide
         || match candidate.role.slot {
+            // An extension header is no protocol.
+            Slot::NextHeader => true,
             // Both families in one template: the one that is not zero (DEC-6).
             Slot::SrcV4 | Slot::SrcV6 => has(Slot::SrcV4) && has(Slot::SrcV6),
             Slot::DstV4 | Slot::DstV6 => has(Slot::DstV4) && has(Slot::DstV6),
@@ -208,7 +210,7 @@ pub(super) const fn presence(slot: Slot) -> Presence {
         Slot::DstV6 => Presence::DST_V6,
         Slot::NextHopV4 => Presence::NEXT_HOP_V4,
         Slot::NextHopV6 => Presence::NEXT_HOP_V6,
-        Slot::Protocol => Presence::PROTOCOL,
+        Slot::Protocol | Slot::NextHeader => Presence::PROTOCOL,
         Slot::SrcPort => Presence::SRC_PORT,
         Slot::DstPort => Presence::DST_PORT,
         Slot::Bytes => Presence::BYTES,

@@ -25,6 +25,9 @@ const DENIED: u64 = 3;
 const ALERT: u64 = 4;
 const UPDATED: u64 = 5;
 
+/// Cisco's enterprise number: its NetFlow v9 types stand under it where the maker is known.
+const CISCO: u32 = 9;
+
 /// flowEndReason 136 of a flow whose end was seen.
 const END_OF_FLOW: u8 = 3;
 
@@ -97,12 +100,12 @@ pub(super) fn is_event(template: &Template) -> bool {
 
 /// firewallEvent 233; 40005 of firewalls before it was registered.
 fn is_firewall_event(element: ElementId) -> bool {
-    matches!(element, ElementId { pen: 0, id: 233 } | ElementId { pen: 9, id: 40_005 })
+    matches!(element, ElementId { pen: 0, id: 233 } | ElementId { pen: CISCO, id: 40_005 })
 }
 
 /// Cisco's extended event: 9/234, in NetFlow v9 33002.
 fn is_extended_event(element: ElementId) -> bool {
-    matches!(element, ElementId { pen: 9, id: 234 | 33_002 })
+    matches!(element, ElementId { pen: CISCO, id: 234 | 33_002 })
 }
 
 /// True if the template counts octets or packets of either direction.

@@ -43,8 +43,43 @@ pub(super) fn judge(record: &mut FlowRecord) {
     if implausible(record, octets_per_packet(record.bytes_kind)) {
         record.presence.set(Presence::IMPLAUSIBLE);
     }
-    judge_direction(record);
+    judge_values(record);
 }
+
+/// Values that say that nothing is known: a direction that is neither
+/// (IX-49), interfaces that are none, addresses of zeroes, flags of what has none.
+#[inline]
+pub(super) fn judge_values(record: &mut FlowRecord) {
+    judge_direction(record);
+    if is_no_interface(record.input_if) {
+        record.presence.clear(Presence::INPUT_IF);
+        record.input_if = 0;
+    }
+    if is_no_interface(record.output_if) {
+        record.presence.clear(Presence::OUTPUT_IF);
+        record.output_if = 0;
+    }
+    // A bit that is not set is cleared without harm.
+    if record.src_mac == [0; 6] {
+        record.presence.clear(Presence::SRC_MAC);
+    }
+    if record.dst_mac == [0; 6] {
+        record.presence.clear(Presence::DST_MAC);
+    }
+    if record.next_hop == [0; 16] {
+        record.presence.clear(Presence::NEXT_HOP_V4.with(Presence::NEXT_HOP_V6));
+    }
+    if record.tcp_flags == 0 && record.protocol != TCP && record.has(Presence::PROTOCOL) {
+        record.presence.clear(Presence::TCP_FLAGS);
+    }
+}
+
+/// ifIndex of what has no interface, as the makers of routers write it.
+const fn is_no_interface(index: u32) -> bool {
+    index == 0x3FFF_FFFF || index == u32::MAX
+}
+
+const TCP: u8 = 6;
 
 /// 0 is ingress, 1 is egress, the rest says nothing (IX-49).
 #[inline]

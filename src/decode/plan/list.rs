@@ -12,11 +12,14 @@
 //! The walk takes an octet at least with each step, goes `LIST_DEPTH_MAX` deep and ends with the message's budget; what was
 //! not looked into is counted, and the row survives.
 
+use std::ops::Range;
+
 use super::column::{Column, apply};
 use super::compile;
+use super::extra::{self, Given, lend};
 use super::fill::{COUNTERS, DST, OF_ITS_ENDS, SRC, beside, fill};
 use super::judge::judge;
-use super::rich::{Beyond, Place, RecordView, Rich};
+use super::rich::{Beyond, Place, RecordView, Rich, Said};
 use super::run::{FEW_FIELDS, RunContext, Scratch, keep_value};
 use super::step::Slot;
 use super::{DataPlan, PlanKind};
@@ -24,13 +27,15 @@ use crate::decode::domain::Domain;
 use crate::decode::list::{BasicList, Entries, Entry, ListKind, NONE_OF};
 use crate::decode::template::TEMPLATE_ID_MIN;
 use crate::decode::value::field_positions;
-use crate::flow::{ElementId, FlowRecord, Presence};
+use crate::flow::{ElementId, FieldSet, FlowRecord, Presence};
 use crate::limits::{FIELDS_PER_TEMPLATE_MAX, LIST_DEPTH_MAX};
 
 /// The lists of a template.
 #[derive(Debug)]
 pub(super) struct Lists {
     places: Box<[(ListKind, Place)]>,
+    /// Fields of the arena that are wanted.
+    wanted: FieldSet,
 }
 
 /// What the lists of one record told of its flow.
@@ -38,8 +43,14 @@ pub(super) struct Lists {
 pub(super) struct Found {
     /// The record as it was before: whose the flows in its lists are.
     outer: FlowRecord,
-    /// Its row.
-    index: usize,
+    /// Its row, and the fields that it has been given.
+    given: Given,
+    /// The fields that its lists told of the other direction, whose row is not there yet.
+    told: Given,
+    /// Where in the batch those stand that it had itself: what flows in its lists inherit.
+    own: Range<usize>,
+    /// Fields that are wanted.
+    wanted: FieldSet,
     /// What fills the row.
     forward: FlowRecord,
     /// The same of the other direction.
@@ -48,17 +59,34 @@ pub(super) struct Found {
 
 impl Lists {
     /// None if the template has no list.
-    pub(super) fn compile(places: &[Place]) -> Option<Self> {
+    pub(super) fn compile(places: &[Place], wanted: FieldSet) -> Option<Self> {
         let lists: Box<[_]> = places.iter().filter_map(|p| ListKind::of(p.element).map(|kind| (kind, *p))).collect();
-        (!lists.is_empty()).then_some(Self { places: lists })
+        (!lists.is_empty()).then_some(Self { places: lists, wanted })
     }
 
-    /// Walks the lists of row `index`, which was read from `view`, and fills the row.
-    pub(super) fn apply(&self, view: &RecordView<'_>, index: usize, depth: usize, beyond: &mut Beyond<'_>) -> Found {
+    /// Walks the lists of the last row, which was read from `view` and has been `given` fields, and fills it.
+    pub(super) fn apply(
+        &self,
+        view: &RecordView<'_>,
+        given: &mut Given,
+        depth: usize,
+        beyond: &mut Beyond<'_>,
+    ) -> Found {
+        let index = given.index;
         let outer = beyond.batch.records[index];
         let empty = FlowRecord::empty(outer.version);
-        let mut found = Found { outer, index, forward: empty, reverse: empty };
+        let own = given.from..beyond.batch.fields.len();
+        let mut found = Found {
+            outer,
+            given: *given,
+            told: Given::pending(depth, beyond.batch),
+            own,
+            wanted: self.wanted,
+            forward: empty,
+            reverse: empty,
+        };
         self.walk(view, depth, &mut found, beyond);
+        *given = found.given;
         let row = &mut beyond.batch.records[index];
         let unknown = !row.has(Presence::SAMPLING_IN_RECORD);
         fill(row, &found.forward, Presence::NONE);
@@ -183,7 +211,7 @@ fn record(
     beyond: &mut Beyond<'_>,
 ) -> bool {
     let rich = plan.rich.as_deref();
-    let inner = plan.inside(view, &found.outer, beyond.context);
+    let (inner, said) = plan.inside(view, &found.outer, beyond.context);
     let ends = |record: &FlowRecord| record.presence.has_any(SRC) && record.presence.has_any(DST);
     let has_address = |record: &FlowRecord| record.presence.has_any(SRC.with(DST));
     let counted = |record: &FlowRecord| record.presence.has_any(COUNTERS);
@@ -194,16 +222,24 @@ fn record(
         }
         let Some(index) = row(inner, &found.outer, beyond) else { return false };
         plan.keep(view, index, beyond.batch);
+        let mut given = Given::new(index, beyond.batch);
         if let Some(rich) = rich {
-            rich.beyond(view, index, depth + 1, beyond);
+            rich.give(view, &said, &inner, &mut given, beyond.batch);
+        }
+        let all = lend(found.own.clone(), has_address(&found.outer), &mut given, beyond);
+        beyond.ran.lists_unread += u32::from(!all);
+        if let Some(rich) = rich {
+            rich.beyond(view, given, depth + 1, beyond);
         }
         return true;
     }
-    plan.keep(view, found.index, beyond.batch);
+    plan.keep(view, found.given.index, beyond.batch);
     if alone {
         fill(&mut found.forward, &inner, Presence::NONE);
         if let Some(rich) = rich {
+            rich.give(view, &said, &inner, &mut found.given, beyond.batch);
             rich.fill_reverse(view, &mut found.reverse, beyond.context);
+            rich.give_reverse(view, &mut found.told, beyond.batch);
             if let Some(lists) = &rich.lists {
                 lists.walk(view, depth + 1, found, beyond);
             }
@@ -252,7 +288,7 @@ fn basic(octets: &[u8], depth: usize, found: &mut Found, beyond: &mut Beyond<'_>
             return false;
         }
         if kept {
-            keep_value(beyond.batch, found.index, list.element, value);
+            keep_value(beyond.batch, found.given.index, list.element, value);
         }
         if let Some(kind) = inner {
             self::list(kind, value, depth + 1, found, beyond);
@@ -260,6 +296,7 @@ fn basic(octets: &[u8], depth: usize, found: &mut Found, beyond: &mut Beyond<'_>
     }
     if let Some(value) = only {
         fill_value(list.element, list.value_octets(), value, found);
+        extra::single(list.element, value, found.wanted, &mut found.given, beyond.batch);
     }
     true
 }
@@ -276,16 +313,14 @@ fn fill_value(element: ElementId, length: u16, value: &[u8], found: &mut Found) 
 
 impl DataPlan {
     /// A record of a list, read as the records of a set are.
-    fn inside(&self, view: &RecordView<'_>, outer: &FlowRecord, context: &RunContext<'_>) -> FlowRecord {
+    fn inside(&self, view: &RecordView<'_>, outer: &FlowRecord, context: &RunContext<'_>) -> (FlowRecord, Said) {
         let mut prototype = self.prototype;
         prototype.version = outer.version;
         prototype.observation_domain = outer.observation_domain;
         prototype.exporter = outer.exporter;
         let mut record = self.one(view, &prototype, context);
-        if let Some(rich) = &self.rich {
-            rich.fill(view, &mut record);
-        }
-        record
+        let said = self.rich.as_ref().and_then(|rich| rich.fill(view, &mut record));
+        (record, said)
     }
 }
 
@@ -293,7 +328,7 @@ impl Rich {
     /// What a record of a list says of the other direction of the flow round it.
     fn fill_reverse(&self, view: &RecordView<'_>, reverse: &mut FlowRecord, context: &RunContext<'_>) {
         if let Some(told) = &self.told {
-            let said = told.inside(view, reverse, context);
+            let (said, _) = told.inside(view, reverse, context);
             fill(reverse, &said, Presence::NONE);
         }
         if let Some(flags) = &self.flags {

@@ -14,6 +14,12 @@ mod column;
 mod common;
 mod compile;
 mod event;
+mod extra;
+mod extra_class;
+mod extra_read;
+mod extra_sources;
+#[cfg(test)]
+mod extra_tests;
 mod fill;
 mod judge;
 mod list;
@@ -25,6 +31,7 @@ mod run;
 mod section;
 mod step;
 
+pub(super) use extra::{Given, derive};
 pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};
 pub(super) use rich::{Place, RecordView, places};
 pub(super) use run::{ListBudget, RowBudget, RunContext, icmp_from_ports};
@@ -132,7 +139,11 @@ impl DecodePlan {
             PlanKind::Data(data) => size_of_val::<[Clock]>(&data.clocks) as u64,
             PlanKind::Options(options) => options.octets(),
         };
-        let octets = 256 + template.fields.len() as u64 * 44 + further;
+        let fields = match &kind {
+            PlanKind::Data(data) => data.rich.as_ref().map_or(0, |rich| rich.field_octets() as u64),
+            PlanKind::Options(_) => 0,
+        };
+        let octets = 256 + template.fields.len() as u64 * 44 + further + fields;
         let is_fixed = !template.is_variable();
         let record_octets_min = template.record_octets_min().max(1);
         Self {

@@ -17,6 +17,9 @@ use crate::flow::{ElementId, FlowRecord, Presence};
 
 /// The enterprise number that reverses IANA's elements (RFC 5103 6.1).
 pub(super) const REVERSE_PEN: u32 = 29_305;
+/// SonicWall's enterprise number.
+const SONICWALL: u32 = 8_741;
+
 /// How to read the other direction.
 #[derive(Debug)]
 pub(super) struct Reverse {
@@ -40,7 +43,8 @@ impl Reverse {
             .iter()
             .map(|specifier| {
                 let element = match forward_of(specifier.element) {
-                    Some(forward) => other_end(forward),
+                    // It speaks of the packets of that direction: its source is theirs (RFC 5103 6).
+                    Some(forward) => forward,
                     // What a reverse element tells is not taken from its forward one; counters never are.
                     None if slots(specifier.element).any(|slot| told.contains(&slot) || is_one_way(slot)) => NOTHING,
                     None => other_end(specifier.element),
@@ -70,7 +74,7 @@ pub(super) const fn carried(row: &FlowRecord) -> bool {
 /// What the reverse elements of a template tell, by themselves: for a record in a list, whose other end is that of the
 /// record round it. None if there is nothing of the kind.
 pub(super) fn told(template: &Template) -> Option<Box<DataPlan>> {
-    let told = |specifier: &FieldSpecifier| forward_of(specifier.element).map_or(NOTHING, other_end);
+    let told = |specifier: &FieldSpecifier| forward_of(specifier.element).unwrap_or(NOTHING);
     let fields: Vec<_> = template.fields.iter().map(|f| FieldSpecifier { element: told(f), ..*f }).collect();
     if fields.iter().all(|f| roles(f.element).iter().flatten().next().is_none()) {
         return None;
@@ -83,7 +87,7 @@ pub(super) fn told(template: &Template) -> Option<Box<DataPlan>> {
 const NOTHING: ElementId = ElementId { pen: u32::MAX, id: 0 };
 
 /// What a reverse element reverses; None for others, and for those that have no reverse (RFC 5103 6.1).
-fn forward_of(element: ElementId) -> Option<ElementId> {
+pub(super) fn forward_of(element: ElementId) -> Option<ElementId> {
     match element {
         // Identifiers, process statistics and padding are the same from both ends.
         ElementId { pen: REVERSE_PEN, id: 40..=42 | 137 | 145 | 148 | 149 | 163..=173 | 210 | 239 } => None,
@@ -100,6 +104,8 @@ fn initiators(element: ElementId) -> Option<ElementId> {
     match element {
         ElementId { pen: 0, id: 232 } => Some(ElementId { pen: 0, id: 231 }),
         ElementId { pen: 0, id: 299 } => Some(ElementId { pen: 0, id: 298 }),
+        ElementId { pen: SONICWALL, id: 16 } => Some(ElementId { pen: SONICWALL, id: 14 }),
+        ElementId { pen: SONICWALL, id: 15 } => Some(ElementId { pen: SONICWALL, id: 13 }),
         _ => None,
     }
 }
@@ -127,9 +133,11 @@ fn other_end(element: ElementId) -> ElementId {
     ];
     const CISCO_PAIRS: &[(u16, u16)] = &[(1_232, 1_233), (34_000, 34_001)];
     const CISCO: u32 = 9;
+    const SONICWALL_PAIRS: &[(u16, u16)] = &[(5, 6), (9, 10), (11, 12)];
     let pairs = match element.pen {
         0 => PAIRS,
         CISCO => CISCO_PAIRS,
+        SONICWALL => SONICWALL_PAIRS,
         _ => return element,
     };
     let id = pairs.iter().find_map(|(a, b)| match element.id {

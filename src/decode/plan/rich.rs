@@ -9,6 +9,7 @@ use super::by_options::ByOptions;
 use super::card::LineCard;
 use super::cert::Flags;
 use super::event::Firewall;
+use super::extra::{self, Extra, Given};
 use super::fill::{COUNTERS, DST, SRC, beside, fill, other_end};
 use super::judge::{is_no_traffic, judge, may_be_statistics};
 use super::list::Lists;
@@ -18,7 +19,7 @@ use super::run::{Ran, RowBudget, RunContext};
 use super::section::Section;
 use crate::decode::selection::{Profile, Selection};
 use crate::decode::template::{Template, VARIABLE_LENGTH};
-use crate::flow::{ElementId, FlowBatch, FlowRecord, Presence, SamplingSource, Version};
+use crate::flow::{ElementId, FieldValue, FlowBatch, FlowRecord, Presence, SamplingSource, Version};
 
 /// Where a field stands in its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub(crate) struct Rich {
     pub(super) flags: Option<Flags>,
     /// Sampling by line card (IX-48).
     card: Option<LineCard>,
+    /// Fields for the arena that the record's own elements tell.
+    extra: Option<Extra>,
     /// Structured data (RFC 6313).
     pub(super) lists: Option<Lists>,
     /// What a firewall says happened (B-4).
@@ -108,28 +111,33 @@ impl Rich {
     ) -> Option<Box<Self>> {
         let card = LineCard::compile(template);
         let by_options = ByOptions::compile(template, selection);
+        let places = places(template);
         let rich = if selection.interpret {
-            let places = places(template);
+            let reverse = Reverse::compile(template);
+            let lists = Lists::compile(&places, selection.fields);
             Self {
                 original: OriginalExporter::compile(&places, profile),
                 section: Section::compile(&places, selection.fields),
                 flags: Flags::compile(&places),
                 card,
-                lists: Lists::compile(&places),
+                extra: Extra::compile(&places, selection.fields, reverse.is_some() || lists.is_some()),
+                lists,
                 firewall: Firewall::compile(template),
                 judges: selection.judges(),
                 may_be_statistics: may_be_statistics(template),
-                reverse: Reverse::compile(template),
+                reverse,
                 told: reverse::told(template),
                 by_options,
             }
         } else {
             let (section, flags, lists, firewall, reverse, told) = (None, None, None, None, None, None);
+            let extra = Extra::compile(&places, selection.fields, false);
             Self {
                 original: None,
                 section,
                 flags,
                 card,
+                extra,
                 lists,
                 firewall,
                 judges: false,
@@ -143,6 +151,7 @@ impl Rich {
             || rich.section.is_some()
             || rich.flags.is_some()
             || rich.card.is_some()
+            || rich.extra.is_some()
             || rich.lists.is_some()
             || rich.firewall.is_some()
             || rich.reverse.is_some()
@@ -165,26 +174,23 @@ impl Rich {
             original.apply(view, index, context, batch, ran);
         }
         let before = batch.records[index].presence;
-        if let Some(section) = &self.section {
-            let said = section.fill(view, &mut batch.records[index]);
-            section.push(&said, index, batch);
-        }
-        if let Some(flags) = &self.flags {
-            flags.fill(view, &mut batch.records[index]);
-        }
+        let elements = batch.elements.len();
+        let mut given = Given::new(index, batch);
+        let said = self.fill(view, &mut batch.records[index]);
         if let Some(by_options) = &self.by_options {
             by_options.fill(view, &mut batch.records[index], context, ran);
         }
-        let elements = batch.elements.len();
+        let record = batch.records[index];
+        self.give(view, &said, &record, &mut given, batch);
         let mut beyond = Beyond { context, budget, batch, ran };
-        self.beyond(view, index, 0, &mut beyond);
+        self.beyond(view, given, 0, &mut beyond);
         if self.may_be_statistics
             && beyond.batch.records.len() == index + 1
             && is_no_traffic(&beyond.batch.records[index], before)
         {
             beyond.take_back(index);
         } else if self.lists.is_some() {
-            beyond.settle(index, elements);
+            beyond.settle(index, elements, given.from);
         }
         if let Some(by_options) = &self.by_options {
             by_options.push(view, index, context, batch);
@@ -192,11 +198,12 @@ impl Rich {
     }
 
     /// The part of [`Rich::apply`] that may append rows, at `depth` of lists.
-    pub(super) fn beyond(&self, view: &RecordView<'_>, index: usize, depth: usize, beyond: &mut Beyond<'_>) {
+    pub(super) fn beyond(&self, view: &RecordView<'_>, mut given: Given, depth: usize, beyond: &mut Beyond<'_>) {
+        let index = given.index;
         if let Some(card) = &self.card {
             card.apply(view, &mut beyond.batch.records[index], beyond.context, beyond.ran);
         }
-        let found = self.lists.as_ref().map(|lists| lists.apply(view, index, depth, beyond));
+        let found = self.lists.as_ref().map(|lists| lists.apply(view, &mut given, depth, beyond));
         let told = found.as_ref().map(|found| &found.reverse);
         let row = &mut beyond.batch.records[index];
         // What is an event by its template has no counter of its own; with one of a list it is a flow.
@@ -208,8 +215,14 @@ impl Rich {
             judge(row);
         }
         let forward = *row;
-        if carries && let Some(row) = self.other_direction(view, &forward, told, depth, beyond.context) {
-            beyond.push_row(row);
+        if let Some(extra) = self.extra.as_ref().filter(|_| found.is_some()) {
+            extra.derive(view, &forward, &mut given, beyond.batch);
+        }
+        if carries
+            && let Some(row) = self.other_direction(view, &forward, told, depth, beyond.context)
+            && beyond.push_row(row)
+        {
+            extra::turn(self.extra.as_ref(), view, &given, depth, beyond);
         }
     }
 
@@ -264,16 +277,51 @@ impl Rich {
         Some(row)
     }
 
-    /// What a record alone says more, without rows and fields of the arena.
-    pub(super) fn fill(&self, view: &RecordView<'_>, record: &mut FlowRecord) {
-        if let Some(section) = &self.section {
-            section.fill(view, record);
-        }
+    /// What a record alone says more of its row, without rows and fields of the arena; answers with what packets say of
+    /// those.
+    pub(super) fn fill(&self, view: &RecordView<'_>, record: &mut FlowRecord) -> Said {
+        let said = self.section.as_ref().map(|section| section.fill(view, record));
         if let Some(flags) = &self.flags {
             flags.fill(view, record);
         }
+        said
+    }
+
+    /// Gives a row the fields of the arena that its record `view` tells, which was read as `record`.
+    pub(super) fn give(
+        &self,
+        view: &RecordView<'_>,
+        said: &Said,
+        record: &FlowRecord,
+        given: &mut Given,
+        batch: &mut FlowBatch,
+    ) {
+        if let Some(extra) = &self.extra {
+            extra.own(view, given, batch);
+        }
+        if let (Some(section), Some(said)) = (&self.section, said) {
+            section.push(said, given, batch);
+        }
+        if let Some(extra) = &self.extra {
+            extra.derive(view, record, given, batch);
+        }
+    }
+
+    /// The same of the other direction, by what reverse elements of the record tell.
+    pub(super) fn give_reverse(&self, view: &RecordView<'_>, given: &mut Given, batch: &mut FlowBatch) {
+        if let Some(extra) = &self.extra {
+            extra.told(view, given, batch);
+        }
+    }
+
+    /// What it takes for fields of the arena, as the learned-state budget counts it.
+    pub(super) fn field_octets(&self) -> usize {
+        self.extra.as_ref().map_or(0, Extra::octets)
     }
 }
+
+/// What the sampled packets of a record say of fields of the arena.
+pub(super) type Said = Option<super::section::Beyond>;
 
 /// What one record may become beyond its own row.
 #[derive(Debug)]
@@ -325,9 +373,10 @@ impl Beyond<'_> {
         ran.non_flow += 1;
     }
 
-    /// Ends record `index`, whose elements begin at `elements`: a record without addresses whose lists held flows is none
-    /// itself, the first of them takes its place. Elements come in the order of their rows.
-    fn settle(&mut self, index: usize, elements: usize) {
+    /// Ends record `index`, whose elements begin at `elements` and whose fields at `fields`: a record without addresses
+    /// whose lists held flows is none itself, the first of them takes its place, with the fields that it inherited.
+    /// Elements and fields come in the order of their rows.
+    fn settle(&mut self, index: usize, elements: usize, fields: usize) {
         let records = &mut self.batch.records;
         let own = records[index];
         let takes_place = index + 1 < records.len() && !own.presence.has_any(SRC.with(DST));
@@ -343,6 +392,25 @@ impl Beyond<'_> {
         }
         if !elements.is_sorted_by_key(|e| e.record) {
             elements.sort_unstable_by_key(|e| (e.record, e.offset));
+        }
+        let rows = self.batch.records.len();
+        let all = &mut self.batch.fields;
+        let mut kept = fields;
+        for at in fields..all.len() {
+            let field = all[at];
+            let gone = takes_place && field.record as usize == index;
+            let record = field.record - u32::from(takes_place && field.record as usize > index);
+            // What lists told of the other direction has no row of its own.
+            if !gone && (record as usize) < rows {
+                all[kept] = FieldValue { record, ..field };
+                kept += 1;
+            }
+        }
+        all.truncate(kept);
+        let fields = all.get_mut(fields..).unwrap_or_default();
+        if !fields.is_sorted_by_key(|f| f.record) {
+            // A row has a field once.
+            fields.sort_unstable_by_key(|f| (f.record, f.field));
         }
     }
 }

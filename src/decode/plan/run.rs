@@ -7,7 +7,7 @@ use std::slice::from_mut;
 
 use super::DataPlan;
 use super::column::{Column, ROWS, apply};
-use super::judge::{implausible, judge_direction};
+use super::judge::{implausible, judge_values};
 use super::rich::{RecordView, Rich};
 use super::step::{ObservationUnit, TimeKind};
 use crate::decode::domain::{Domain, OptionsTables};
@@ -15,7 +15,7 @@ use crate::decode::sampling::{SamplingFacts, SamplingTables};
 use crate::decode::time::MessageClock;
 use crate::decode::value::field_positions;
 use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource, Version};
-use crate::limits::{FIELDS_PER_TEMPLATE_MAX, LIST_ELEMENTS_PER_MESSAGE_MAX};
+use crate::limits::{FIELDS_LENT_PER_MESSAGE_MAX, FIELDS_PER_TEMPLATE_MAX, LIST_ELEMENTS_PER_MESSAGE_MAX};
 
 /// Fields of a template that is not unusually large.
 pub(super) const FEW_FIELDS: usize = 64;
@@ -53,6 +53,8 @@ pub(crate) struct RowBudget(pub u32, pub ListBudget);
 pub(crate) struct ListBudget {
     pub read: u32,
     pub kept: u32,
+    /// Fields that flows of lists may still inherit.
+    pub lent: u32,
 }
 
 impl RowBudget {
@@ -60,11 +62,14 @@ impl RowBudget {
     pub(crate) const fn of_rows(rows: u32) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
         const SHARE: u32 = LIST_ELEMENTS_PER_MESSAGE_MAX as u32;
-        Self(rows, ListBudget { read: SHARE, kept: SHARE })
+        #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+        const LENT: u32 = FIELDS_LENT_PER_MESSAGE_MAX as u32;
+        Self(rows, ListBudget { read: SHARE, kept: SHARE, lent: LENT })
     }
 }
 
 const _: () = assert!(LIST_ELEMENTS_PER_MESSAGE_MAX <= u32::MAX as usize);
+const _: () = assert!(FIELDS_LENT_PER_MESSAGE_MAX <= u32::MAX as usize);
 
 /// What a set became.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -360,7 +365,7 @@ impl DataPlan {
             record.presence.set(Presence::IMPLAUSIBLE);
         }
         if self.judges {
-            judge_direction(record);
+            judge_values(record);
         }
         !(context.clock.believes(record.start_ms) && context.clock.believes(record.end_ms))
     }

@@ -1,11 +1,15 @@
 //! Sampled packets inside a record: what their headers say fills what the record lacks (RFC 7133, RFC 5477).
 //!
+//! What `FlowRecord` has no field for goes to the batch's arena, where it is wanted and the record's own elements did not
+//! tell it.
+//!
 //! One record is one packet, so it counts as one where the template has no counters; its octets are those that the IP
 //! header says, else those of the frame without its link header.
 
+use super::extra::Given;
 use super::fill::{COUNTERS, DST, SRC};
 use super::rich::{Place, RecordView};
-use crate::decode::section::{Addresses, Packet, Start, read};
+use crate::decode::section::{Addresses, Fragment, Packet, Start, read};
 use crate::decode::value::unsigned;
 use crate::flow::{Field, FieldSet, FlowBatch, FlowRecord, Presence};
 use crate::limits::SECTION_LABELS_MAX;
@@ -32,6 +36,12 @@ pub(super) struct Beyond {
     inner_vlan: Option<u16>,
     labels: crate::decode::section::Labels,
     vni: Option<u32>,
+    ether_type: Option<u16>,
+    ip_version: Option<u8>,
+    ttl: Option<u8>,
+    ip_octets: Option<u32>,
+    fragment: Option<Fragment>,
+    flow_label: Option<u32>,
 }
 
 impl Section {
@@ -86,7 +96,7 @@ impl Section {
                 let payload = || frame_octets?.checked_sub(link? as u64);
                 packet.ip_octets.map(u64::from).or_else(payload)
             });
-            beyond.take(&packet);
+            beyond.take(&packet, start);
             fill_record(record, &packet);
         }
         if sampled && !counted {
@@ -100,39 +110,60 @@ impl Section {
         beyond
     }
 
-    /// Gives row `index`, the last one, the fields of `beyond` that are wanted and that it does not have yet.
-    pub(super) fn push(&self, beyond: &Beyond, index: usize, batch: &mut FlowBatch) {
-        let lacks = |batch: &FlowBatch, field| {
-            self.fields.has(field)
-                && !batch.fields.iter().rev().take_while(|f| f.record as usize == index).any(|f| f.field == field)
-        };
-        for (field, value) in
-            [(Field::InnerVlan, beyond.inner_vlan.map(u64::from)), (Field::Vni, beyond.vni.map(u64::from))]
-        {
+    /// Gives a row the fields of `said` that are wanted and that it does not have yet.
+    pub(super) fn push(&self, said: &Beyond, given: &mut Given, batch: &mut FlowBatch) {
+        if self.fields.is_empty() {
+            return;
+        }
+        for (field, value) in said.numbers() {
             if let Some(value) = value
-                && lacks(batch, field)
+                && self.fields.has(field)
             {
-                batch.push_number(index, field, value);
+                given.number(field, value, batch);
             }
         }
-        let labels = beyond.labels.as_slice();
-        if !labels.is_empty() && lacks(batch, Field::MplsLabels) {
+        let labels = said.labels.as_slice();
+        if !labels.is_empty() && self.fields.has(Field::MplsLabels) {
             let mut octets = [0; 4 * SECTION_LABELS_MAX];
             for (place, label) in octets.chunks_exact_mut(4).zip(labels) {
                 place.copy_from_slice(&label.to_be_bytes());
             }
-            batch.push_octets(index, Field::MplsLabels, &octets[..4 * labels.len()]);
+            given.octets(Field::MplsLabels, &octets[..4 * labels.len()], batch);
         }
     }
 }
 
 impl Beyond {
-    fn take(&mut self, packet: &Packet) {
+    fn take(&mut self, packet: &Packet, start: Start) {
         self.inner_vlan = self.inner_vlan.or(packet.inner_vlan);
         self.vni = self.vni.or(packet.vni);
-        if self.labels.as_slice().is_empty() {
+        self.ether_type = self.ether_type.or(packet.ether_type);
+        self.ip_version = self.ip_version.or(packet.ip_version);
+        self.ttl = self.ttl.or(packet.ttl);
+        self.ip_octets = self.ip_octets.or(packet.ip_octets);
+        self.fragment = self.fragment.or(packet.fragment);
+        self.flow_label = self.flow_label.or(packet.flow_label);
+        // A stack without its frame is an element of the record's own.
+        if self.labels.as_slice().is_empty() && start != Start::Labels {
             self.labels = packet.labels;
         }
+    }
+
+    /// The fields that are integers.
+    fn numbers(&self) -> [(Field, Option<u64>); 10] {
+        let fragment = self.fragment;
+        [
+            (Field::InnerVlan, self.inner_vlan.map(u64::from)),
+            (Field::Vni, self.vni.map(u64::from)),
+            (Field::EtherType, self.ether_type.map(u64::from)),
+            (Field::IpVersion, self.ip_version.map(u64::from)),
+            (Field::Ttl, self.ttl.map(u64::from)),
+            (Field::IpLength, self.ip_octets.map(u64::from)),
+            (Field::FragmentId, fragment.map(|f| u64::from(f.id))),
+            (Field::FragmentOffset, fragment.map(|f| u64::from(f.offset))),
+            (Field::FragmentFlags, fragment.map(|f| u64::from(f.flags))),
+            (Field::FlowLabel, self.flow_label.map(u64::from)),
+        ]
     }
 }
 

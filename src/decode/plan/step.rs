@@ -8,6 +8,8 @@ use crate::flow::{ElementId, TimeSource};
 pub(crate) enum Slot {
     IpVersion,
     Protocol,
+    /// What follows the IPv6 header: the protocol, unless it is an extension header.
+    NextHeader,
     SrcV4,
     SrcV6,
     DstV4,
@@ -136,6 +138,8 @@ const fn stamp(slot: Slot, rank: u8, kind: TimeKind, source: TimeSource) -> Role
 
 /// Cisco's enterprise number (TrustSec).
 const CISCO: u32 = 9;
+/// SonicWall's, which tells nearly every field of a flow by elements of its own.
+const SONICWALL: u32 = 8_741;
 
 /// The roles of `element` (protocol.md section 5); observation times feed both ends of a flow.
 pub(crate) fn roles(element: ElementId) -> [Option<Role>; 2] {
@@ -146,19 +150,25 @@ pub(crate) fn roles(element: ElementId) -> [Option<Role>; 2] {
     let ElementId { pen, id } = element;
     match (pen, id) {
         (0, 8) => one(role(S::SrcV4, 0)),
+        (SONICWALL, 5) => one(role(S::SrcV4, 1)),
         (0, 12) => one(role(S::DstV4, 0)),
+        (SONICWALL, 6) => one(role(S::DstV4, 1)),
         (0, 27) => one(role(S::SrcV6, 0)),
         (0, 28) => one(role(S::DstV6, 0)),
         (0, 15) => one(role(S::NextHopV4, 0)),
         (0, 62) => one(role(S::NextHopV6, 0)),
         (0, 60) => one(role(S::IpVersion, 0)),
         (0, 4) => one(role(S::Protocol, 0)),
+        (SONICWALL, 20) => one(role(S::Protocol, 1)),
+        (0, 193) => one(role(S::NextHeader, 0)),
         (0, 7) => one(role(S::SrcPort, 0)),
         (0, 180) => one(role(S::SrcPort, 1)),
         (0, 182) => one(role(S::SrcPort, 2)),
+        (SONICWALL, 11) => one(role(S::SrcPort, 3)),
         (0, 11) => one(role(S::DstPort, 0)),
         (0, 181) => one(role(S::DstPort, 1)),
         (0, 183) => one(role(S::DstPort, 2)),
+        (SONICWALL, 12) => one(role(S::DstPort, 3)),
         // Deltas beat totals, which add up twice when a long flow is reported again (B-1).
         (0, 1) => one(role(S::Bytes, 0)),
         (0, 85) => one(role(S::Bytes, 1)),
@@ -167,6 +177,9 @@ pub(crate) fn roles(element: ElementId) -> [Option<Role>; 2] {
         (0, 171) => one(role(S::Bytes, 4)),
         (0, 352 | 416) => one(role(S::Bytes, 5)),
         (0, 353 | 419) => one(role(S::Bytes, 6)),
+        // From the initiator to the responder; 16 and 15 count what came back.
+        (SONICWALL, 14) => one(role(S::Bytes, 7)),
+        (SONICWALL, 13) => one(role(S::Packets, 5)),
         (0, 2) => one(role(S::Packets, 0)),
         (0, 86) => one(role(S::Packets, 1)),
         (0, 298) => one(role(S::Packets, 2)),
@@ -189,8 +202,10 @@ pub(crate) fn roles(element: ElementId) -> [Option<Role>; 2] {
         (0, 5) => one(role(S::Tos, 0)),
         (0, 10) => one(role(S::InputIf, 0)),
         (0, 252) => one(role(S::InputIf, 1)),
+        (SONICWALL, 9) => one(role(S::InputIf, 2)),
         (0, 14) => one(role(S::OutputIf, 0)),
         (0, 253) => one(role(S::OutputIf, 1)),
+        (SONICWALL, 10) => one(role(S::OutputIf, 2)),
         (0, 16) => one(role(S::SrcAs, 0)),
         (0, 17) => one(role(S::DstAs, 0)),
         (0, 9) => one(role(S::SrcMaskV4, 0)),
@@ -270,6 +285,7 @@ pub(crate) const fn width(slot: Slot, time: Option<TimeKind>) -> Width {
         S::IcmpTypeCodeV4 | S::IcmpTypeCodeV6 => Width::Integer(2),
         S::IpVersion
         | S::Protocol
+        | S::NextHeader
         | S::Tos
         | S::SrcMaskV4
         | S::SrcMaskV6

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::section::{Addresses, Packet, Start, read};
+use super::super::section::{Addresses, Fragment, Packet, Start, read};
 use super::*;
 use crate::flow::{Field, FieldSet, Value};
 
@@ -54,7 +54,7 @@ impl Layers {
         let extra = usize::from(self.extra);
         if self.v6 {
             let length = u16::try_from(8 * extra + self.payload.len()).unwrap();
-            let mut octets = words(&[0x6B80, 0, length]);
+            let mut octets = words(&[0x6B85, 0x1234, length]);
             octets.extend([if extra > 0 { 60 } else { self.protocol }, 64]);
             octets.extend([0x20; 16]);
             octets.extend([0x30; 16]);
@@ -83,6 +83,24 @@ impl Layers {
             vlan: tags.first().copied(),
             inner_vlan: tags.get(1).copied(),
             network_at: Some(14 + 4 * tags.len() + pushed + wire),
+            ether_type: Some(match (self.labels.is_empty(), self.v6) {
+                (false, _) => 0x8847,
+                (true, v6) => {
+                    if v6 {
+                        0x86DD
+                    } else {
+                        0x0800
+                    }
+                }
+            }),
+            ip_version: Some(if self.v6 { 6 } else { 4 }),
+            ttl: Some(64),
+            fragment: (!self.v6).then(|| Fragment {
+                id: 7,
+                offset: self.fragment & 0x1FFF,
+                flags: self.fragment.to_be_bytes()[0] & 0xE0,
+            }),
+            flow_label: self.v6.then_some(0x5_1234),
             addresses: Addresses::V4(Some([10, 0, 0, 1]), Some([10, 0, 0, 2])),
             tos: Some(0xB8),
             protocol: Some(self.protocol),
@@ -235,7 +253,16 @@ fn ix_45_a_frame_fills_what_the_record_lacks() {
     assert_eq!((r.protocol, r.input_if), (17, 7), "the record's own word stands");
     assert_eq!((r.packets, r.bytes), (1, 60));
     let fields: Vec<_> = bench.batch.fields_of(0).map(|f| (f.field, f.value)).collect();
-    assert_eq!(fields, [(Field::InnerVlan, Value::Unsigned(200))]);
+    let expected = [
+        (Field::InnerVlan, 200),
+        (Field::EtherType, 0x86DD),
+        (Field::IpVersion, 6),
+        (Field::Ttl, 64),
+        (Field::IpLength, 60),
+        (Field::FlowLabel, 0x5_1234),
+        (Field::Dscp, 46),
+    ];
+    assert_eq!(fields, expected.map(|(field, value)| (field, Value::Unsigned(value))));
 }
 
 #[test]

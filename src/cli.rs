@@ -151,6 +151,9 @@ pub struct DecodeArgs {
     /// TSV file with further Information Elements, in the columns of [decode] elements_file
     #[arg(long, value_name = "FILE")]
     pub elements_file: Option<PathBuf>,
+    /// Print flows with these fields and no other: all, or names with commas (docs/fields.md)
+    #[arg(long, value_name = "NAMES", conflicts_with_all = ["elements", "summary"])]
+    pub fields: Option<String>,
 }
 
 /// Which elements are kept.

@@ -164,6 +164,9 @@ pub const FLOW_BATCH_RECORDS_MAX: usize = FLOW_BATCH_RECORDS + 2 * ROWS_PER_MESS
 pub const FLOW_BATCH_SPARE_RECORDS: usize = 512;
 /// Arena of further elements that a recycled batch keeps, octets; what grew past it is given back.
 pub const FLOW_BATCH_ARENA_KEPT_OCTETS: usize = MIB as usize;
+/// Further fields and elements of a worker's batch that end it like enough records do, octets: 1 KiB for each of its
+/// records. A batch may hold those of one largest message more.
+pub const FLOW_BATCH_ARENA_OCTETS: usize = MIB as usize;
 /// FlowBatches between workers and batchers.
 pub const QUEUE_BATCHES: Range = range(256, 2, 65_536);
 /// Flows in a request.
@@ -179,6 +182,17 @@ pub const BATCHERS: Range = range(1, 1, BATCHERS_MAX);
 pub const FLOW_BATCH_AGE_MS_MAX: u64 = 250;
 /// Body of a request: a batch is closed before it grows past this.
 pub const BODY_OCTETS_MAX: usize = 64 * MIB as usize;
+/// Names that `[output] fields` takes: about as many as there are core keys and fields, and as many elements.
+pub const OUTPUT_FIELDS_MAX: usize = 256;
+/// Octets of a record's chosen fields and elements in an output: the largest value of a datagram in hex (131,070) fits
+/// beside others. What would go past it is left out by name.
+pub const ROW_FIELDS_OCTETS_MAX: usize = 256 * KIB as usize;
+/// Names of what was left out of a record that are told; a few say what kind of thing it was.
+pub const ROW_LEFT_OUT_NAMES_MAX: usize = 16;
+/// Octets of a text from the wire in an output; a longer one is cut visibly.
+pub const TEXT_VALUE_OCTETS_MAX: usize = 4_096;
+/// Names of elements that an encoder remembers, exporters apart; past it, it begins anew.
+pub const ELEMENT_NAMES_CACHED_MAX: usize = 16_384;
 
 // ---- delivery ----------------------------------------------------------------------------------
 
@@ -351,3 +365,5 @@ const _: () =
 const _: () = assert!(HTTP_HEAD_OCTETS_MAX >= 8_192);
 const _: () = assert!(MEMORY_LIMIT.min >= MEMORY_BASE_OCTETS);
 const _: () = assert!(IN_FLIGHT_OCTETS.default >= 2 * BODY_OCTETS_MAX as u64);
+// A record's fields are written before they are measured: twice a row's share stays far below a body.
+const _: () = assert!(ROW_FIELDS_OCTETS_MAX * 4 <= BODY_OCTETS_MAX && ROW_FIELDS_OCTETS_MAX > 2 * 65_535);

@@ -11,12 +11,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clarion_collector::config::fields;
 use clarion_collector::decode::{Datagram, DecodeSettings, Domain, Outcome, Selection, SequenceNote, decode, identify};
-use clarion_collector::flow::{Exporter, FieldSet, FlowBatch, FlowRecord, Presence, Version};
+use clarion_collector::flow::{
+    ElementId, ElementValue, Exporter, Field, FieldSet, FlowBatch, FlowRecord, Presence, Version,
+};
 use clarion_collector::limits;
 use clarion_collector::metrics::{Metrics, Shape};
 use clarion_collector::queue::{FlowReceiver, QueueSettings, Received, channel};
-use clarion_collector::sink::encode::{Counters, EncodeSettings, Encoder, Fill, Format, Progress};
+use clarion_collector::sink::encode::{Counters, EncodeSettings, Encoder, Fill, Format, OutputFields, Progress};
 use clarion_collector::tools::synthetic::{SyntheticExporter, SyntheticOptions};
 
 const NOW_NS: u64 = 1_700_000_000_000_000_000;
@@ -212,8 +215,8 @@ fn decoding_allocates_nothing_per_datagram() {
     for version in [Version::V9, Version::Ipfix] {
         let (teach, data) = synthetic(version);
         assert_decodes_without_allocating("all elements", &domain(version, Selection::WIRE), &teach, &data);
-        let everything = Selection { fields: FieldSet::ALL, ..Selection::CORE };
-        assert_decodes_without_allocating("all fields", &domain(version, everything), &teach, &data);
+        let all = fields::select(&fields::read("all", &Arc::default()).expect("right"), Selection::CORE);
+        assert_decodes_without_allocating("all fields", &domain(version, all), &teach, &data);
     }
     let (teach, data) = many_fields();
     let everything = Selection { fields: FieldSet::ALL, ..Selection::CORE };
@@ -262,6 +265,7 @@ fn handing_over_and_recycling_allocate_nothing() {
         batch_size: 1_000,
         batch_interval: Duration::from_secs(5),
         encode: encoding(Format::BackendJson),
+        fields: OutputFields::default(),
     };
     let (sender, receiver) = channel(&settings, 1, metrics.queue());
     let exporters = four_exporters();
@@ -314,6 +318,40 @@ fn encoding_allocates_a_handful_per_body_and_nothing_per_record() {
             // The runs of exporters are collected into one vector: its length is known, so it never grows.
             assert!(calls <= PER_BODY * BODIES, "{format:?}: {calls} allocations in {BODIES} bodies of {records}");
         }
+    }
+}
+
+#[test]
+fn chosen_fields_allocate_nothing_per_record_either() {
+    const PER_BODY: u64 = 6;
+    const BODIES: u64 = 20;
+    const RECORDS: u32 = 500;
+    let mut batch = FlowBatch::with_capacity(RECORDS as usize);
+    fill(&mut batch, &four_exporters(), RECORDS);
+    for record in 0..RECORDS {
+        batch.push_number(record as usize, Field::Ttl, 64);
+        batch.push_octets(record as usize, Field::AppName, b"a name\n");
+        // Known and unknown, twice, of a wrong length, a time, a number with a fraction.
+        for (id, length) in [(238, 1), (238, 1), (12, 3), (154, 8), (311, 4), (32_767, 5), (291, 9)] {
+            let offset = batch.octets.len() as u32;
+            batch.octets.resize(batch.octets.len() + usize::from(length), 0x3f);
+            batch.elements.push(ElementValue { record, element: ElementId { pen: 0, id }, offset, length });
+        }
+    }
+    for (format, list) in [(Format::BackendJson, "all"), (Format::Ndjson, "all"), (Format::Ndjson, "ttl,0/32767,bytes")]
+    {
+        let chosen = fields::read(list, &Arc::default()).expect("right");
+        let mut encoder =
+            Encoder::new(encoding(format), RECORDS as usize, limits::BODY_OCTETS_MAX).with_fields(&chosen);
+        let mut bodies = |count: u64| {
+            for _ in 0..count {
+                assert_eq!(encoder.append(&batch, &mut Progress::default()), Fill::Full);
+                assert_eq!(encoder.finish().map(|body| body.records), Some(RECORDS));
+            }
+        };
+        bodies(3);
+        let calls = allocations(|| bodies(BODIES));
+        assert!(calls <= PER_BODY * BODIES, "{format:?}, {list}: {calls} allocations in {BODIES} bodies");
     }
 }
 

@@ -331,6 +331,29 @@ fn stdout_needs_no_backend() {
     assert_eq!(settings.queue.encode.format, clarion_collector::sink::encode::Format::Ndjson);
 }
 
+#[test]
+fn fields_of_the_output_are_a_text_or_a_list() {
+    let of = |file: &str| with_file(file, &[], Overrides::default()).map(|loaded| loaded.settings);
+    let text = of("[output]\nfields = \"ttl, tcpWindowScale\"\n").expect("right");
+    let list = of("[output]\nfields = [\"ttl\", \"tcpWindowScale\"]\n").expect("right");
+    assert_eq!(text.collect.decode.selection, list.collect.decode.selection);
+    assert!(list.collect.decode.selection.fields.has(clarion_collector::flow::Field::Ttl));
+    // Encoders and decoder ask one registry.
+    assert_eq!(list.queue.fields.registry(), &list.collect.decode.registry);
+    let clarion = of("").expect("right");
+    assert!(clarion.queue.fields.is_clarion() && clarion.collect.decode.selection.fields.is_empty());
+    for (file, fault) in [
+        ("[output]\nfields = [\"ttl\",\n\"tcpWindowScal\"]\n", "line 2: [output] fields names \"tcpWindowScal\""),
+        ("[output]\nfields = \"bytes,all\"\n", "has all beside other names"),
+        ("[output]\nfields = \"\"\n", "is empty"),
+        ("[output]\nfields = 5\n", "put it in quotes"),
+        ("[output]\nfields = [5]\n", "takes one value"),
+    ] {
+        let errors = of(file).expect_err("wrong");
+        assert!(errors.len() == 1 && errors[0].contains(fault), "{file}: {errors:?}");
+    }
+}
+
 /// A value other than the default that each key takes.
 fn another(key: &config::Key) -> String {
     match (key.kind, key.preset) {
@@ -342,6 +365,7 @@ fn another(key: &config::Key) -> String {
         (Kind::Flag, _) => "true".into(),
         (Kind::Choice(words), _) => words[1].into(),
         (Kind::Level, _) => "debug".into(),
+        (Kind::Names, _) => "app_name,tcpWindowScale".into(),
         (Kind::Count(range), Preset::Computed(_)) => (range.min + 2).to_string(),
         (Kind::Count(range), _) => (range.default + 1).to_string(),
         (Kind::Octets(range), _) => (range.default + 4_096).to_string(),

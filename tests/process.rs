@@ -10,6 +10,8 @@ mod closed;
 mod configured;
 #[path = "process/ends.rs"]
 mod ends;
+#[path = "process/fields.rs"]
+mod fields;
 #[path = "process/network.rs"]
 mod network;
 #[path = "process/streams.rs"]

@@ -21,7 +21,7 @@ use super::notices::Notices;
 use super::sys::RawDatagram;
 use crate::decode::{self, Datagram, DecodeError, DecodeErrorKind, Domain, Header, Outcome};
 use crate::flow::FlowBatch;
-use crate::limits::BATCH_EXPORTERS_MAX;
+use crate::limits::{BATCH_EXPORTERS_MAX, FLOW_BATCH_ARENA_OCTETS};
 use crate::metrics::WorkerMetrics;
 
 thread_local! {
@@ -105,7 +105,10 @@ impl Pipeline {
                 .counts
                 .reject(raw.peer, DecodeError { kind: DecodeErrorKind::Truncated, offset: octets, set_id: 0 });
         }
-        if self.batch.len() >= self.batch_records || self.batch.exporters.len() >= BATCH_EXPORTERS_MAX {
+        if self.batch.len() >= self.batch_records
+            || self.batch.exporters.len() >= BATCH_EXPORTERS_MAX
+            || self.batch.arena_octets() >= FLOW_BATCH_ARENA_OCTETS
+        {
             self.hand_over();
         }
         let datagram = Datagram { peer: raw.peer, receive_ns, octets: raw.octets };

@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::error::Faults;
-use super::keys::{KEYS, SECTIONS, nearest, position};
+use super::keys::{KEYS, Kind, SECTIONS, nearest, position};
 use super::written::{Origin, Row, Scalar, Written};
 
 /// Largest file that is read: thousands of rules fit.
@@ -144,7 +144,8 @@ impl Reader<'_> {
                 self.fault(line, &format!("unknown key [{section}] {name}{hint}"));
                 continue;
             };
-            match scalar(value) {
+            let listed = || names(value).filter(|_| matches!(KEYS[key].kind, Kind::Names));
+            match scalar(value).or_else(listed) {
                 Some(scalar) => {
                     let origin = Origin::File(Arc::clone(&self.path), line);
                     self.content.written.push(Written { key, scalar, origin });
@@ -209,6 +210,19 @@ fn scalar(value: &Spanned<DeValue<'_>>) -> Option<Scalar> {
         DeValue::Array(_) | DeValue::Table(_) => return None,
     };
     Some(Scalar { text, bare })
+}
+
+/// A list of strings as one text with commas.
+fn names(value: &Spanned<DeValue<'_>>) -> Option<Scalar> {
+    let DeValue::Array(names) = value.get_ref() else { return None };
+    let texts: Option<Vec<&str>> = names
+        .iter()
+        .map(|name| match name.get_ref() {
+            DeValue::String(text) => Some(&**text),
+            _ => None,
+        })
+        .collect();
+    Some(Scalar { text: texts?.join(","), bare: false })
 }
 
 #[cfg(test)]

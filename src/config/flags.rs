@@ -118,6 +118,7 @@ fn value_name(kind: &Kind) -> &'static str {
         Kind::Flag => "BOOL",
         Kind::Choice(_) => "WORD",
         Kind::Level => "LEVEL",
+        Kind::Names => "NAMES",
         Kind::Count(_) => "N",
         Kind::Octets(_) => "SIZE",
         Kind::Duration(..) => "TIME",

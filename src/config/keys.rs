@@ -37,6 +37,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A log level, or directives.
     Level,
+    /// Names with commas, in a file also a list of them.
+    Names,
     /// A whole number.
     Count(Range),
     /// Octets, with a unit or bare.
@@ -175,6 +177,8 @@ pub const KEYS: &[Key] = &[
         "Where flows go: POST to the backend, or NDJSON on standard output").also(&["OUTPUT"], &["output"]),
     key("output", "extra_keys", Flag, Preset::Text("true"),
         "Add sampling_rate and sampling_source where the rate is not 1 or not known"),
+    key("output", "fields", Kind::Names, Preset::Text("clarion"),
+        "What records go out with: clarion is the backend's keys, all is everything, a list adds core keys, fields and elements (docs/fields.md) to the backend's keys and is all that a line on standard output has"),
     key("output", "counters", Choice(&["raw", "scaled"]), Preset::Text("raw"),
         "Counters as on the wire, or multiplied by the sampling rate"),
     key("backend", "url", Url, Preset::Text("http://127.0.0.1:8000"),

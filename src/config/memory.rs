@@ -87,17 +87,22 @@ impl Settings {
             ),
             post(
                 "queue",
-                queue_octets(slots, workers, batchers),
+                queue_octets(slots, workers, batchers) + (slots + workers + 2 * batchers) * self.arena_octets(),
                 format!(
-                    "{slots} slots and {} batches in hand x {POOL_BATCH_RECORDS} records and more",
-                    workers + 2 * batchers
+                    "{slots} slots and {} batches in hand x {POOL_BATCH_RECORDS} records and more{}",
+                    workers + 2 * batchers,
+                    if self.arena_octets() > 0 { ", with fields" } else { "" }
                 ),
                 "[queue] batches",
             ),
             post(
                 "batcher bodies",
                 2 * batchers * self.body_octets(),
-                format!("{batchers} batchers x 2 x {} records x {BODY_RECORD_OCTETS}", self.queue.batch_size),
+                format!(
+                    "{batchers} batchers x 2 x {} records x {}",
+                    self.queue.batch_size,
+                    BODY_RECORD_OCTETS + self.queue.fields.record_octets()
+                ),
                 "[batch] size, [queue] batchers",
             ),
             post(
@@ -114,7 +119,13 @@ impl Settings {
 
     /// Octets that a body of `batch_size` records takes, about.
     pub(super) fn body_octets(&self) -> u64 {
-        (self.queue.batch_size as u64 * BODY_RECORD_OCTETS).min(limits::BODY_OCTETS_MAX as u64)
+        let record = BODY_RECORD_OCTETS + self.queue.fields.record_octets();
+        (self.queue.batch_size as u64 * record).min(limits::BODY_OCTETS_MAX as u64)
+    }
+
+    /// Octets of a batch's further fields: what ends it, in vectors that doubled to get there; none if nobody asks for some.
+    fn arena_octets(&self) -> u64 {
+        if self.queue.fields.needs_arena() { 2 * limits::FLOW_BATCH_ARENA_OCTETS as u64 } else { 0 }
     }
 
     fn total(&self) -> u64 {
@@ -143,8 +154,10 @@ pub(super) fn share_out(settings: &mut Settings, free: Free) {
     }
     if free.queue {
         let (workers, batchers) = (settings.collect.workers as u64, settings.queue.batchers as u64);
-        let room = (limit / 8).saturating_sub(queue_octets(0, workers, batchers));
-        let most = (room / (2 * POOL_BATCH_RECORDS * RECORD_OCTETS)).max(16);
+        let arena = settings.arena_octets();
+        let in_hand = queue_octets(0, workers, batchers) + (workers + 2 * batchers) * arena;
+        let room = (limit / 8).saturating_sub(in_hand);
+        let most = (room / (2 * POOL_BATCH_RECORDS * RECORD_OCTETS + arena)).max(16);
         settings.queue.queue_batches = settings.queue.queue_batches.min(usize::try_from(most).unwrap_or(usize::MAX));
     }
     let listeners = settings.collect.listeners.len().max(1) as u64;
@@ -268,6 +281,22 @@ mod tests {
         assert!(error.contains("learned state 1024.0 MiB"), "{error}");
         assert!(error.contains("lower [decode] learned_bytes") && error.contains("lower [receive] workers"), "{error}");
         assert!(error.contains("raise [memory] limit"), "{error}");
+    }
+
+    #[test]
+    fn fields_of_batches_are_in_the_sum() {
+        let with = |fields: &str| {
+            let settings = on(8_192, 4, &Overrides::default().with("output.fields", fields)).expect("right");
+            let queue = settings.memory_sum().into_iter().find(|post| post.name == "queue").expect("a post");
+            (queue.octets, settings.body_octets())
+        };
+        // Core keys stand in the records themselves.
+        assert_eq!(with("bytes,version").0, with("clarion").0);
+        assert!(with("ttl").0 > with("clarion").0 && with("all").0 == with("9/1").0);
+        assert!(with("all").1 > with("ttl").1 && with("ttl").1 > with("clarion").1);
+        // A small container starts with them too.
+        let small = on(256, 4, &Overrides::default().with("output.fields", "all")).expect("it fits");
+        assert!(small.queue.queue_batches >= 16);
     }
 
     #[test]

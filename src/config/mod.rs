@@ -13,6 +13,7 @@ mod document;
 mod elements;
 mod environment;
 mod error;
+pub mod fields;
 mod file;
 mod flags;
 pub mod instance;

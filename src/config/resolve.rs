@@ -12,14 +12,14 @@ use super::url::BaseUrl;
 use super::value::{Value, render};
 use super::values::Values;
 use super::written::Origin;
-use super::{LogFormat, LogSettings, Machine, Note, Settings, access, lists};
+use super::{LogFormat, LogSettings, Machine, Note, Settings, access, fields, lists};
 use crate::collect::{CollectSettings, ListenerSettings, Pin, Steering};
 use crate::decode::{DecodeSettings, Selection};
 use crate::element::Registry;
 use crate::limits;
 use crate::queue::QueueSettings;
 use crate::secret::Secret;
-use crate::sink::encode::{Counters, EncodeSettings, Format};
+use crate::sink::encode::{Counters, EncodeSettings, Format, OutputFields};
 use crate::sink::{BackendUrl, Output, SinkSettings};
 use crate::web::{TargetsSettings, WebSettings};
 
@@ -77,6 +77,8 @@ pub(super) fn settings(
             values.origin("switch_id.fixed").place()
         ));
     }
+    let registry = registry(values, faults);
+    let fields = output_fields(values, &registry, faults);
     let instance = instance(values, faults);
     let targets = targets(values, faults);
     let mut settings = Settings {
@@ -95,7 +97,11 @@ pub(super) fn settings(
             exclusive,
             rules,
             decode: DecodeSettings {
-                selection: if values.flag("decode.check_times") { Selection::CORE } else { Selection::CAPTURE },
+                selection: {
+                    let times = values.flag("decode.check_times");
+                    fields::select(&fields, if times { Selection::CORE } else { Selection::CAPTURE })
+                },
+                registry,
                 sampling_default: None,
                 sampling_override: None,
                 park_age_ns: if values.flag("decode.park") {
@@ -103,7 +109,6 @@ pub(super) fn settings(
                 } else {
                     0
                 },
-                registry: registry(values, faults),
                 ..DecodeSettings::default()
             },
             switch_id_from_ip: values.flag("switch_id.from_ip"),
@@ -124,6 +129,7 @@ pub(super) fn settings(
                 extra_keys: values.flag("output.extra_keys"),
                 counters: if values.text("output.counters") == "scaled" { Counters::Scaled } else { Counters::Raw },
             },
+            fields,
         },
         sink: SinkSettings {
             output,
@@ -174,6 +180,14 @@ fn registry(values: &Values, faults: &mut Faults) -> Arc<Registry> {
         problems.iter().for_each(|problem| faults.add(format!("{place}: {problem}")));
     });
     read.map(Arc::new).unwrap_or_default()
+}
+
+/// What records go out with, by the names that `registry` knows.
+fn output_fields(values: &Values, registry: &Arc<Registry>, faults: &mut Faults) -> OutputFields {
+    fields::read(values.text("output.fields"), registry).unwrap_or_else(|problem| {
+        faults.add(format!("{}: [output] fields {problem}", values.origin("output.fields").place()));
+        OutputFields::default()
+    })
 }
 
 fn memory_limit(values: &mut Values, machine: &Machine, notes: &mut Vec<Note>) -> u64 {

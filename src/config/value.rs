@@ -39,6 +39,8 @@ pub enum Value {
 
 /// Longest text that a key takes: enough for a URL or a path.
 const TEXT_OCTETS_MAX: usize = 1_024;
+/// Longest list of names.
+const NAMES_OCTETS_MAX: usize = 16_384;
 /// Longest secret: long tokens have some thousand octets.
 const SECRET_OCTETS_MAX: usize = 16_384;
 
@@ -61,6 +63,7 @@ pub fn parse(key: &Key, text: &str) -> Result<Value, String> {
         Kind::Flag => flag(text).map(Value::Flag),
         Kind::Choice(words) => choice(text, words).map(|word| Value::Text(word.to_owned())),
         Kind::Level => level(text).map(Value::Text),
+        Kind::Names => names(text).map(Value::Text),
         Kind::Count(range) => count(key, text, range).map(Value::Count),
         Kind::Octets(range) => octets(text)
             .ok_or_else(|| "is no size: write octets or a unit, such as \"32MiB\", \"64KiB\" or \"1GiB\"".to_owned())
@@ -119,6 +122,7 @@ pub fn range_text(kind: &Kind) -> String {
         Kind::Flag => "true or false".to_owned(),
         Kind::Choice(words) => words.join(", "),
         Kind::Level => "a level, or directives".to_owned(),
+        Kind::Names => "clarion, all, or names with commas; in a file also a list of names".to_owned(),
         Kind::Count(range) => format!("{} to {}", range.min, range.max),
         Kind::Octets(range) => format!("{} to {}", render_octets(range.min), render_octets(range.max)),
         Kind::Duration(range, unit_ms) => format!(
@@ -158,6 +162,20 @@ pub fn render_duration(duration: Duration) -> String {
 pub(super) fn plain_text(text: &str) -> Result<String, String> {
     if text.len() > TEXT_OCTETS_MAX {
         return Err(format!("is {} octets long; at most {TEXT_OCTETS_MAX} are taken: shorten it", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("holds a control character: remove it".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Names with commas; which of them there are is held against the registry later.
+fn names(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty: write clarion, all, or names with commas".to_owned());
+    }
+    if text.len() > NAMES_OCTETS_MAX {
+        return Err(format!("is {} octets long; at most {NAMES_OCTETS_MAX} are taken: shorten it", text.len()));
     }
     if text.chars().any(char::is_control) {
         return Err("holds a control character: remove it".to_owned());

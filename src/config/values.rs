@@ -48,6 +48,7 @@ impl Values {
                     | Kind::Host
                     | Kind::Choice(_)
                     | Kind::Level
+                    | Kind::Names
             );
             let result = if one.scalar.bare && textual {
                 Err("is no text: put it in quotes".to_owned())

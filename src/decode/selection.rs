@@ -49,6 +49,8 @@ pub enum Elements {
     None,
     /// These.
     These(Arc<[ElementId]>),
+    /// Every one that nothing else shows: what became a field of the record or of the arena, and padding, is left out.
+    Others,
     /// Every one.
     All,
 }
@@ -60,7 +62,7 @@ impl Elements {
         match self {
             Self::None => false,
             Self::These(these) => these.contains(&element),
-            Self::All => true,
+            Self::Others | Self::All => true,
         }
     }
 }

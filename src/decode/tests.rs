@@ -340,6 +340,7 @@ mod life;
 mod list;
 mod mediator;
 mod names;
+mod others;
 mod profile;
 mod random;
 mod section;

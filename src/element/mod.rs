@@ -99,6 +99,16 @@ fn by_netflow9_name(name: &str) -> Option<&'static InformationElement> {
     tables::NETFLOW9.iter().find(|element| element.name == name)
 }
 
+/// NetFlow v9 field types above those of IANA that makers use for an element of this name.
+pub fn netflow9_types(name: &str) -> impl Iterator<Item = u16> {
+    tables::NETFLOW9.iter().filter(move |element| element.name == name).map(|element| element.id.id)
+}
+
+/// Names of the tables, for who looks for a near one.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    tables::ELEMENTS.iter().map(|element| element.name)
+}
+
 fn find(table: &'static [InformationElement], id: ElementId) -> Option<&'static InformationElement> {
     let position = table.binary_search_by_key(&id, |element| element.id).ok()?;
     table.get(position)

@@ -81,6 +81,13 @@ impl FlowBatch {
         self.records.is_empty()
     }
 
+    /// What its further elements and fields take, octets.
+    #[inline]
+    #[must_use]
+    pub fn arena_octets(&self) -> usize {
+        self.octets.len() + size_of_val(self.elements.as_slice()) + size_of_val(self.fields.as_slice())
+    }
+
     /// Index for `exporter`'s records that follow; repeats the last entry if it is the same.
     /// None where the batch already knows 65,536 exporters: the caller flushes first.
     #[inline]

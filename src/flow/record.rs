@@ -134,6 +134,25 @@ pub enum TimeSource {
     Duration,
 }
 
+impl TimeSource {
+    /// Name as it stands in outputs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Receive => "receive",
+            Self::Nanoseconds => "nanoseconds",
+            Self::Microseconds => "microseconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Seconds => "seconds",
+            Self::SysUptime => "sys_uptime",
+            Self::Delta => "delta",
+            Self::Observation => "observation",
+            Self::Duration => "duration",
+        }
+    }
+}
+
 /// What `bytes` counts.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,6 +164,18 @@ pub enum BytesKind {
     Layer2,
     /// Layer 4 payload (231, 232).
     Layer4,
+}
+
+impl BytesKind {
+    /// Name as it stands in outputs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Layer2 => "l2",
+            Self::Layer4 => "l4",
+        }
+    }
 }
 
 /// Set of fields that a record has. One bit a field.

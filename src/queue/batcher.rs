@@ -42,7 +42,7 @@ pub fn spawn_batchers(
     let mut threads = Vec::with_capacity(settings.batchers);
     for (index, metrics) in metrics.into_iter().take(settings.batchers).enumerate() {
         let batcher = Batcher {
-            encoder: Encoder::new(settings.encode, settings.batch_size, BODY_OCTETS_MAX),
+            encoder: Encoder::new(settings.encode, settings.batch_size, BODY_OCTETS_MAX).with_fields(&settings.fields),
             receiver: receiver.clone(),
             outlet: Arc::clone(&outlet),
             clock: clock.clone(),

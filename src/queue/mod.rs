@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use batcher::{Batchers, spawn_batchers};
 pub use channel::{FlowReceiver, FlowSender, Received, channel, pool_octets};
 
-use crate::sink::encode::{EncodeSettings, EncodedBatch};
+use crate::sink::encode::{EncodeSettings, EncodedBatch, OutputFields};
 
 /// Where a batcher puts what it has encoded. Never blocks.
 pub trait Outlet: Send + Sync {
@@ -45,4 +45,6 @@ pub struct QueueSettings {
     pub batch_interval: Duration,
     /// How bodies are made.
     pub encode: EncodeSettings,
+    /// What records go out with.
+    pub fields: OutputFields,
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Outlet, QueueSettings};
 use crate::metrics::{Metrics, Shape};
-use crate::sink::encode::{Counters, EncodeSettings, EncodedBatch, Format};
+use crate::sink::encode::{Counters, EncodeSettings, EncodedBatch, Format, OutputFields};
 
 /// Backend JSON, one batcher, bodies of ten records that wait for five seconds.
 pub(crate) fn settings(queue_batches: usize, flow_batch_records: usize) -> QueueSettings {
@@ -16,6 +16,7 @@ pub(crate) fn settings(queue_batches: usize, flow_batch_records: usize) -> Queue
         batch_size: 10,
         batch_interval: Duration::from_secs(5),
         encode: EncodeSettings { format: Format::BackendJson, extra_keys: false, counters: Counters::Raw },
+        fields: OutputFields::default(),
     }
 }
 

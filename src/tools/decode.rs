@@ -12,15 +12,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use super::capture::Capture;
 use super::say::tell;
 use crate::cli::{DecodeArgs, Elements};
-use crate::config::read_elements;
+use crate::config::{fields, read_elements};
 use crate::decode::{DecodeSettings, Selection};
 use crate::flow::FlowBatch;
-use crate::sink::encode::ndjson::write_ndjson;
+use crate::sink::encode::OutputFields;
+use crate::sink::encode::ndjson::{Lines, write_ndjson};
 
 pub use offline::{DomainSummary, ExporterSummary, Offline, Summary};
 
@@ -34,11 +35,6 @@ const PARK_AGE_NS: u64 = 10 * 366 * 86_400 * 1_000_000_000;
 /// # Errors
 /// Standard output cannot be written to; a reader that went away is no error.
 pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
-    let selection = match args.elements {
-        // When a capture was made says little about when its exporters' clocks ran.
-        Elements::Core => Selection::CAPTURE,
-        Elements::All => Selection::WIRE,
-    };
     let registry = match &args.elements_file {
         None => Arc::default(),
         Some(path) => match read_elements(path) {
@@ -49,11 +45,22 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
             }
         },
     };
-    let settings = DecodeSettings { selection, registry, ..offline_settings() };
-    let mut failed = false;
-    let mut out = io::stdout().lock();
+    let fields = match &args.fields {
+        Some(names) => fields::read(names, &registry).map_err(|problem| anyhow!("--fields {problem}"))?,
+        None => OutputFields::of_registry(registry),
+    };
+    let (selection, mut print) = match args.elements {
+        // When a capture was made says little about when its exporters' clocks ran.
+        Elements::Core => (fields::select(&fields, Selection::CAPTURE), Print::Lines(Lines::new(&fields))),
+        Elements::All => (Selection::WIRE, Print::Wire),
+    };
+    if args.summary {
+        print = Print::Summary;
+    }
+    let settings = DecodeSettings { selection, registry: Arc::clone(fields.registry()), ..offline_settings() };
+    let (mut failed, mut out) = (false, io::stdout().lock());
     for path in &args.files {
-        match one_file(path, &settings, args.summary, &mut out) {
+        match one_file(path, &settings, &mut print, &mut out) {
             Ok(whole) => failed |= !whole,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             Err(error) => return Err(error).context("cannot write to standard output"),
@@ -62,8 +69,19 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// What is printed of a file.
+#[derive(Debug)]
+enum Print {
+    /// Flows as they came over the wire.
+    Wire,
+    /// Flows as a collector would print them.
+    Lines(Lines),
+    /// Counts.
+    Summary,
+}
+
 /// Decodes a file, prints it, and says on stderr what was not used. True if it was read to its end.
-fn one_file(path: &Path, settings: &DecodeSettings, summary_only: bool, out: &mut impl Write) -> io::Result<bool> {
+fn one_file(path: &Path, settings: &DecodeSettings, print: &mut Print, out: &mut impl Write) -> io::Result<bool> {
     let mut capture = match Capture::open(path) {
         Ok(capture) => capture,
         Err(error) => {
@@ -73,11 +91,12 @@ fn one_file(path: &Path, settings: &DecodeSettings, summary_only: bool, out: &mu
     };
     let mut lines = Vec::with_capacity(FLUSH_OCTETS * 2);
     let summary = decode_with(&mut capture, settings.clone(), |batch| {
-        if summary_only {
-            return Ok(());
-        }
         for (index, record) in batch.records.iter().enumerate() {
-            write_ndjson(record, batch, index, &mut lines);
+            match print {
+                Print::Wire => write_ndjson(record, batch, index, &mut lines),
+                Print::Lines(print) => print.write(batch, index, &mut lines),
+                Print::Summary => return Ok(()),
+            }
             lines.push(b'\n');
             if lines.len() >= FLUSH_OCTETS {
                 out.write_all(&lines)?;
@@ -86,7 +105,7 @@ fn one_file(path: &Path, settings: &DecodeSettings, summary_only: bool, out: &mu
         }
         Ok(())
     })?;
-    if summary_only {
+    if matches!(print, Print::Summary) {
         write!(lines, "{}: {summary}", capture.name())?;
     }
     out.write_all(&lines)?;

@@ -3,11 +3,12 @@
 use super::DataPlan;
 use super::canon::is_wanted;
 use super::clock::{Clock, place};
-use super::event::is_event;
+use super::event::{Firewall, is_event};
+use super::extra::shows;
 use super::judge::{is_statistics, octets_per_packet};
 use super::rich::Rich;
 use super::step::{Keep, Role, Slot, Step, TimeKind, Width, roles, width};
-use crate::decode::selection::{DecodeSettings, Selection};
+use crate::decode::selection::{DecodeSettings, Elements, Selection};
 use crate::decode::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence, TimeSource, Version};
 
@@ -64,6 +65,15 @@ pub(super) fn columns(template: &Template, wire: &Template, selection: &Selectio
         }
     }
     chosen.sort_by_key(|c| c.role.slot);
+    if selection.elements == Elements::Others {
+        let may_be_event = Firewall::compile(template).is_some();
+        let meant: Vec<ElementId> = template.fields.iter().filter(|f| f.length > 0).map(|f| f.element).collect();
+        keep.retain(|keep| {
+            let element = meant.get(usize::from(keep.field)).filter(|_| keep.length > 0);
+            let in_field = element.is_some_and(|e| shows(*e, keep.length, template, selection.fields));
+            !in_field && !is_shown(keep, &chosen, may_be_event)
+        });
+    }
     let find = |slot: Slot| chosen.iter().find(|c| c.role.slot == slot);
     let time = |slot: Slot| find(slot).and_then(|c| c.role.time);
     let (start, end) = (time(Slot::Start), time(Slot::End));
@@ -113,6 +123,21 @@ pub(super) fn single(element: ElementId, length: u16) -> Option<Step> {
     let fits =
         accepts(&role, length) && known != Presence::NONE && !known.has_any(Presence::BYTES.with(Presence::PACKETS));
     fits.then_some(Step { slot: role.slot, checked: true, length, offset: 0, field: 0 })
+}
+
+/// True if the record's own fields show what `keep` would, or if it is padding (IX-36). What may yet be taken back is not
+/// counted on: a value that may not fit its field or gives way to another, the counters of what may be an event.
+fn is_shown(keep: &Keep, chosen: &[Candidate], may_be_event: bool) -> bool {
+    const PADDING: ElementId = ElementId { pen: 0, id: 210 };
+    let is_same = |c: &Candidate| (c.field, c.length) == (keep.field, keep.length);
+    let stays = |c: &Candidate| match c.role.slot {
+        Slot::Bytes | Slot::Packets => !may_be_event,
+        // A direction that is neither of the two is none; a mask counts for addresses of its family.
+        Slot::Direction | Slot::SrcMaskV6 | Slot::DstMaskV6 => false,
+        // What clocks and sampling are made of has no place of its own, ICMP's type and code come in several forms.
+        slot => presence(slot) != Presence::NONE && !is_icmp(slot),
+    };
+    keep.element == PADDING || chosen.iter().any(|c| is_same(c) && stays(c) && !decided_at_run_time(c, chosen))
 }
 
 /// Keeps the best candidate of each slot: lowest rank, then first in the template (G-08).

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::chosen::Chosen;
 use super::line::{Line, json_string};
-use super::{EncodeSettings, EncodedBatch, Format, Written, json, ndjson};
+use super::{EncodeSettings, EncodedBatch, Format, OutputFields, Written, json, ndjson};
 use crate::flow::{Exporter, FlowBatch};
 use crate::sink::ExporterRun;
 
@@ -52,6 +53,8 @@ enum Switches {
 #[derive(Debug)]
 pub struct Encoder {
     settings: EncodeSettings,
+    /// What the operator chose beyond the keys that are always there.
+    chosen: Option<Box<Chosen>>,
     records_max: usize,
     octets_max: usize,
     body: Vec<u8>,
@@ -76,6 +79,7 @@ impl Encoder {
     pub fn new(settings: EncodeSettings, records_max: usize, octets_max: usize) -> Self {
         Self {
             settings,
+            chosen: None,
             records_max: records_max.max(1),
             octets_max,
             body: Vec::new(),
@@ -90,6 +94,12 @@ impl Encoder {
             switches: Switches::None,
             shared: Vec::new(),
         }
+    }
+
+    /// The same with what the operator chose: beside the keys of the contract, instead of those of NDJSON.
+    #[must_use]
+    pub fn with_fields(self, fields: &OutputFields) -> Self {
+        Self { chosen: Chosen::new(fields), ..self }
     }
 
     /// Records in the open body.
@@ -139,12 +149,21 @@ impl Encoder {
                     }
                     self.join(json::HEAD, json::SEPARATOR);
                     self.body.extend_from_slice(self.line.as_bytes());
+                    if let Some(chosen) = &mut self.chosen {
+                        let place = (batch, progress.next);
+                        let cut = chosen.beside_contract(record, place, self.settings, &mut self.line, &mut self.body);
+                        clamped |= u64::from(cut);
+                    }
                     self.body.extend_from_slice(&self.switch);
                 }
                 Format::Ndjson => {
                     self.join(ndjson::HEAD, ndjson::SEPARATOR);
                     let counters = self.settings.counters;
-                    ndjson::write(record, batch, progress.next, counters, &mut self.line, &mut self.body);
+                    let (line, body) = (&mut self.line, &mut self.body);
+                    match &mut self.chosen {
+                        Some(chosen) => chosen.object(record, (batch, progress.next), counters, line, body),
+                        None => ndjson::write(record, batch, progress.next, counters, line, body),
+                    }
                 }
             }
             if self.body.len() + self.tail_octets() > self.octets_max && !self.is_empty() {
@@ -560,13 +579,20 @@ mod tests {
             "src_ip": "10.0.0.3", "dst_ip": "198.51.100.3", "src_port": 3, "dst_port": 443, "protocol": 6,
             "bytes": 3, "packets": 1, "icmp_type": 8, "icmp_code": 0, "next_hop": "0.0.0.0",
             "sampling_rate": 10, "sampling_source": "record",
-            "flow_start_ms": 1_700_000_000_999_u64, "flow_end_ms": 1_700_000_001_000_u64,
+            "flow_start_ms": 1_700_000_000_999_u64, "flow_end_ms": 1_700_000_001_000_u64, "time_source": "header",
             "ies": {"0/82": "6966", "9/1232": "", "0/82#2": "01", "0/82#3": "78"}});
         assert_eq!(lines[0], expected);
-        assert_eq!(lines[1], json!({"version": 10, "exporter": "192.0.2.1", "observation_domain": 0}));
+        let bare = json!({"version": 10, "exporter": "192.0.2.1", "observation_domain": 0, "time_source": "header"});
+        assert_eq!(lines[1], bare);
         let mut alone = Vec::new();
-        ndjson::write_ndjson(&batch.records[0], &batch, 0, &mut alone);
+        ndjson::Lines::new(&OutputFields::default()).write(&batch, 0, &mut alone);
         assert_eq!(alone, text.lines().next().expect("a line").as_bytes());
+        // What came over the wire has no word on how it is to be taken.
+        alone.clear();
+        ndjson::write_ndjson(&batch.records[0], &batch, 0, &mut alone);
+        let mut wire = expected;
+        wire.as_object_mut().expect("an object").remove("time_source");
+        assert_eq!(serde_json::from_slice::<Value>(&alone).expect("JSON"), wire);
     }
 
     /// Splits `batch` at every chance that `choices` gives; the leaves in order.

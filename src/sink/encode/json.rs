@@ -15,7 +15,7 @@ pub(super) const SEPARATOR: &[u8] = b",";
 pub(super) const SWITCH_KEY: &[u8] = b",\"switch_id\":";
 
 /// Largest integer that the backend stores: a signed 64-bit column.
-const INTEGER_MAX: u64 = i64::MAX.cast_unsigned();
+pub(super) const INTEGER_MAX: u64 = i64::MAX.cast_unsigned();
 
 /// Writes `record` up to its switch_id; the caller ends it with [`SWITCH_KEY`], value and brace.
 #[inline]
@@ -96,13 +96,19 @@ fn optional(record: &FlowRecord, settings: EncodeSettings, line: &mut Line) {
             line.uint32(u32::from(record.vlan));
         }
     }
-    if settings.extra_keys && (record.rate() != 1 || record.sampling_source == SamplingSource::Unknown) {
+    if tells_sampling(record, settings) {
         line.lit(b",\"sampling_rate\":");
         line.uint32(record.rate());
         line.lit(b",\"sampling_source\":\"");
         line.bytes(record.sampling_source.label().as_bytes());
         line.lit(b"\"");
     }
+}
+
+/// True if the sampling keys are worth a word.
+#[inline]
+pub(super) fn tells_sampling(record: &FlowRecord, settings: EncodeSettings) -> bool {
+    settings.extra_keys && (record.rate() != 1 || record.sampling_source == SamplingSource::Unknown)
 }
 
 /// Bytes and packets times the sampling rate, saturating.

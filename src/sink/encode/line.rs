@@ -108,6 +108,16 @@ impl Line {
         self.uint(u64::from(value));
     }
 
+    /// An integer in decimal with leading zeros, its last `digits` digits.
+    pub(super) fn padded(&mut self, value: u64, digits: usize) {
+        let mut rest = value;
+        for place in self.octets[self.len..self.len + digits].iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.len += digits;
+    }
+
     /// An address, without quotes.
     #[inline]
     pub(super) fn ip(&mut self, address: IpAddr) {

@@ -1,21 +1,28 @@
 //! FlowBatch -> EncodedBatch: records become bytes once, in the batcher's thread.
 //!
 //! One file a format: `json` (the backend contract), `ndjson` (`--output stdout` and `decode`). What
-//! they share: `Encoder` (the open body, long-lived), `line` (numbers, addresses and strings as text)
+//! they share: `Encoder` (the open body, long-lived), `line` (numbers, addresses and strings as text),
+//! what the operator chose beyond the usual keys (`fields` reads it, `chosen` writes it, `names` and `value` help)
 //! and `EncodedBatch` with its splitting. A body is `head record (separator record)* tail`; the head
 //! and the separator are constants of the format, so that a body can be split without decoding it.
 
 mod batch;
+mod chosen;
 mod encoder;
+mod fields;
 mod json;
 mod line;
+mod names;
 pub mod ndjson;
+mod text;
+mod value;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use batch::EncodedBatch;
 pub use encoder::{Encoder, Fill, Progress};
+pub use fields::{CORE_KEYS, CoreInfo, CoreKey, FieldsFault, OutputFields};
 
 /// Format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

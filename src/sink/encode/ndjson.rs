@@ -2,22 +2,55 @@
 //!
 //! The keys are the normalised ones of the collector's test captures; a key is there only where the
 //! record has the field, so every record can be represented. Counters are as on the wire unless
-//! scaled ones are asked for. `event` and `implausible` stand, true, only in records that are. `ies` holds the batch's further elements as the octets of the wire.
+//! scaled ones are asked for. What a record is out of the ordinary stands only in records that are so: `event`,
+//! `implausible`, `reverse`, `bad_times`, `counter`, `bytes_kind`, `time_source`. `ies` holds the batch's further elements
+//! as the octets of the wire. With a choice of fields a line has what was chosen and nothing else.
 
+use super::chosen::Chosen;
 use super::line::{Line, hex};
-use super::{Counters, json};
-use crate::flow::{ElementId, ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource};
+use super::{Counters, OutputFields, json};
+use crate::flow::{BytesKind, ElementId, ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource};
 
 pub(super) const HEAD: &[u8] = b"";
 pub(super) const SEPARATOR: &[u8] = b"\n";
 
-/// Appends record `index` of `batch` as one JSON object, without a line end. `record` is that record
-/// (given apart, so that a caller may show a changed copy).
+/// Appends record `index` of `batch` as one JSON object, without a line end: what came over the wire, and no word on how
+/// it is to be taken but `event` and `implausible`. `record` is that record (given apart, so that a caller may show a
+/// changed copy).
 ///
 /// # Panics
 /// If the record's exporter is none of the batch's: a mistake of the program, not of the network.
 pub fn write_ndjson(record: &FlowRecord, batch: &FlowBatch, index: usize, out: &mut Vec<u8>) {
-    write(record, batch, index, Counters::Raw, &mut Line::new(), out);
+    let mut line = Line::new();
+    start(record, batch, Counters::Raw, &mut line);
+    end(batch, index, &mut line, out);
+}
+
+/// Writes lines as the collector would.
+#[derive(Debug)]
+pub struct Lines {
+    line: Line,
+    chosen: Option<Box<Chosen>>,
+}
+
+impl Lines {
+    /// Lines with `fields`.
+    #[must_use]
+    pub fn new(fields: &OutputFields) -> Self {
+        Self { line: Line::new(), chosen: Chosen::new(fields) }
+    }
+
+    /// Appends record `index` of `batch`, without a line end.
+    ///
+    /// # Panics
+    /// If there is no such record, or its exporter is none of the batch's: mistakes of the program.
+    pub fn write(&mut self, batch: &FlowBatch, index: usize, out: &mut Vec<u8>) {
+        let record = &batch.records[index];
+        match &mut self.chosen {
+            Some(chosen) => chosen.object(record, (batch, index), Counters::Raw, &mut self.line, out),
+            None => write(record, batch, index, Counters::Raw, &mut self.line, out),
+        }
+    }
 }
 
 /// The same with the encoder's own line and the operator's wish for the counters.
@@ -29,6 +62,13 @@ pub(super) fn write(
     line: &mut Line,
     out: &mut Vec<u8>,
 ) {
+    start(record, batch, counters, line);
+    unusual(record, line);
+    end(batch, index, line, out);
+}
+
+/// The fields of the record.
+fn start(record: &FlowRecord, batch: &FlowBatch, counters: Counters, line: &mut Line) {
     line.clear();
     line.lit(b"{\"version\":");
     line.uint32(record.version as u32);
@@ -62,6 +102,39 @@ pub(super) fn write(
             line.lit(b",\"implausible\":true");
         }
     }
+}
+
+/// How the record is to be taken, where it is not as most are.
+fn unusual(record: &FlowRecord, line: &mut Line) {
+    const UNUSUAL: Presence = Presence::REVERSE.with(Presence::BAD_TIMES).with(Presence::COUNTER_TOTAL);
+    if record.presence.has_any(UNUSUAL) {
+        if record.has(Presence::REVERSE) {
+            line.lit(b",\"reverse\":true");
+        }
+        if record.has(Presence::BAD_TIMES) {
+            line.lit(b",\"bad_times\":true");
+        }
+        if record.has(Presence::COUNTER_TOTAL) {
+            line.lit(b",\"counter\":\"total\"");
+        }
+    }
+    if record.bytes_kind != BytesKind::Ip {
+        line.lit(b",\"bytes_kind\":\"");
+        line.bytes(record.bytes_kind.label().as_bytes());
+        line.lit(b"\"");
+    }
+    // Stamps of the flow's own are the ordinary.
+    if let TimeSource::Header | TimeSource::Receive | TimeSource::Observation | TimeSource::Duration =
+        record.time_source
+    {
+        line.lit(b",\"time_source\":\"");
+        line.bytes(record.time_source.label().as_bytes());
+        line.lit(b"\"");
+    }
+}
+
+/// Elements as they are, and the object's end.
+fn end(batch: &FlowBatch, index: usize, line: &mut Line, out: &mut Vec<u8>) {
     out.extend_from_slice(line.as_bytes());
     if !batch.elements.is_empty() {
         elements(batch, index, line, out);
@@ -232,11 +305,12 @@ mod tests {
         (all.vlan, all.src_sgt, all.dst_sgt) = (u16::MAX, u16::MAX, u16::MAX);
         (all.protocol, all.tos, all.icmp_type, all.icmp_code, all.direction) = (255, 255, 255, 255, 255);
         all.sampling_source = SamplingSource::Interface;
+        (all.time_source, all.bytes_kind) = (TimeSource::Observation, BytesKind::Layer4);
         let mut out = Vec::new();
-        write_ndjson(&all, &batch, 0, &mut out);
+        write(&all, &batch, 0, Counters::Raw, &mut Line::new(), &mut out);
         assert!(out.len() + 16 < super::super::line::LINE_OCTETS, "{}", out.len());
         let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
-        assert_eq!(value.as_object().map(serde_json::Map::len), Some(32));
+        assert_eq!(value.as_object().map(serde_json::Map::len), Some(37));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! receives before everything behind it runs. Drain, in one place: [`Running::drain`]. Only main and
 //! the tools may import this module.
 
-mod rows;
+pub(crate) mod rows;
 mod signals;
 
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::clock::Clock;
-use crate::collect::{self, Collector, ExporterTable, HandOver, Workers};
+use crate::collect::{self, Collector, ExporterDetail, ExporterTable, HandOver, Workers};
 use crate::config::{Loaded, Settings, instance};
 use crate::metrics::{Ledger, Metrics, Shape};
 use crate::monitor::{Monitor, MonitorInputs};
@@ -126,7 +126,7 @@ impl App {
             .context("the worker threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
         let monitor = start_monitor(&settings, &clock, &metrics, &table, &listeners);
         let course = Arc::new(Course::default());
-        let sources = sources(&settings, &instance, &metrics, &table, &listeners, &course, &monitor);
+        let sources = sources(&settings, &metrics, &table, &listeners, &course, &monitor, &clock);
         let web = web::start(settings.web.clone(), sources, clock.clone())?;
         let announcement = web::announce(&settings.targets, &instance, web.address());
         let refresher = start_refresher(&sink, &web, &clock, &metrics)?;
@@ -245,18 +245,20 @@ fn start_refresher(sink: &RunningSink, web: &WebServer, clock: &Clock, metrics: 
 
 fn sources(
     settings: &Settings,
-    instance: &str,
     metrics: &Arc<Metrics>,
     table: &Arc<ExporterTable>,
     listeners: &[(String, SocketAddr)],
     course: &Arc<Course>,
     monitor: &Monitor,
+    clock: &Clock,
 ) -> Sources {
-    let (ready, heartbeats, table) = (Arc::clone(course), monitor.heartbeats(), Arc::clone(table));
+    let (ready, heartbeats) = (Arc::clone(course), monitor.heartbeats());
+    let (all, one, clocks) = (Arc::clone(table), Arc::clone(table), Arc::clone(table));
+    let (clock_of_all, clock_of_one) = (clock.clone(), clock.clone());
     let (sink, backend_url) = (metrics.sink(), output_name(settings));
     Sources {
         metrics: Arc::clone(metrics),
-        instance: instance.to_owned(),
+        instance: settings.sink.instance.clone(),
         batch_size: settings.queue.batch_size,
         batch_interval: settings.queue.batch_interval + settings.collect.flow_batch_age,
         listeners: listeners.to_vec(),
@@ -271,15 +273,25 @@ fn sources(
             Liveness { live: stale.is_empty(), stale }
         }),
         degraded: Box::new(move || {
-            let sick = sink.healthy.value() < 1.0;
-            if sick {
-                vec!["the backend does not accept batches: see the log and delivery_requests_total".to_owned()]
-            } else {
-                Vec::new()
-            }
+            let sick = (sink.healthy.value() < 1.0)
+                .then(|| "the backend does not accept batches: see the log and delivery_requests_total".to_owned());
+            sick.into_iter().chain(clocks.own_clock_ms().map(own_clock_note)).collect()
         }),
-        exporters: Box::new(move || table.snapshot().into_iter().map(rows::exporter).collect()),
+        exporters: Box::new(move || all.snapshot(clock_of_all.unix_ns()).into_iter().map(rows::exporter).collect()),
+        exporter: Box::new(move |address, query| {
+            let details = one.detail(address, clock_of_one.unix_ns()).into_iter();
+            let wanted = |d: &ExporterDetail| query.tenant.as_ref().is_none_or(|tenant| **tenant == *d.status.tenant);
+            details.filter(wanted).map(|d| rows::detail(d, query)).collect()
+        }),
     }
+}
+
+/// A fault of the process, not of one exporter.
+fn own_clock_note(skew_ms: i64) -> String {
+    format!(
+        "all_skewed: the clocks of most exporters are {} this host's: look at this one first",
+        collect::clock_offset(skew_ms)
+    )
 }
 
 fn readiness(course: &Course) -> Readiness {

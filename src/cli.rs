@@ -145,6 +145,9 @@ pub struct DecodeArgs {
     /// Print counts per exporter, version and template instead of flows
     #[arg(long)]
     pub summary: bool,
+    /// Print the summary as JSON, a file a line: exporters as /api/v1/exporters/{address} shows them
+    #[arg(long, requires = "summary")]
+    pub json: bool,
     /// Which elements a flow is printed with
     #[arg(long, value_enum, default_value_t = Elements::Core)]
     pub elements: Elements,

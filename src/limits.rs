@@ -80,6 +80,21 @@ pub const EXPORTER_HOLD_MS: u64 = 1_000;
 pub const DOMAINS_PER_EXPORTER_MAX: usize = 256;
 /// Templates of one domain (NetScaler needs about 80).
 pub const TEMPLATES_PER_DOMAIN_MAX: usize = 1_024;
+/// Templates that a domain waits for and that are told to people.
+pub const WAITING_TEMPLATES_MAX: usize = 16;
+/// Boot times and UDP ports of a domain that are told apart: two are enough to know of several devices.
+pub const OBSERVED_BOOTS_MAX: usize = 8;
+/// UDP source ports of a domain that are told apart.
+pub const OBSERVED_PORTS_MAX: usize = 16;
+/// A header clock that is further from the receive time than this is a fault, seconds.
+pub const CLOCK_SKEW_MAX_S: u64 = 60;
+/// A fault that comes in bursts shows for this long after the last one, seconds: long enough to be read by a
+/// person and by a scraper.
+pub const FAULT_LINGER_S: u64 = 300;
+/// Between two samples of an exporter's counters, seconds.
+pub const RATE_SAMPLE_S: u64 = 5;
+/// Samples that are kept: of the last minute, and one before it.
+pub const RATE_SAMPLES_MAX: usize = 2 + (60 / RATE_SAMPLE_S) as usize;
 /// Fields of one template.
 pub const FIELDS_PER_TEMPLATE_MAX: usize = 1_024;
 /// Octets of all compiled templates and options entries, whole process.
@@ -307,6 +322,8 @@ pub const TARGETS_FILES_MAX: usize = 4_096;
 pub const TARGETS_FILE_OCTETS_MAX: u64 = 64 * KIB;
 /// Rows of a page of a list.
 pub const HTTP_PAGE_ROWS: Range = range(100, 1, 1_000);
+/// Fields of templates in an exporter's detail: some 80 octets each, so that an answer stays below 2 MiB.
+pub const HTTP_DETAIL_FIELDS_MAX: usize = 16_384;
 /// Age at which the picture of the exporters is taken anew, milliseconds: however often it is asked
 /// for, the table is walked a few times a second at most.
 pub const SNAPSHOT_AGE_MS: u64 = 250;

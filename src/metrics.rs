@@ -15,8 +15,8 @@ mod text;
 
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
 pub use handles::{
-    BatcherMetrics, Books, DROP_REASONS, Held, QueueMetrics, REFUSE_REASONS, REQUEST_CODES, RecordDrop, SinkMetrics,
-    SocketMetrics, WebMetrics, WorkerMetrics,
+    BatcherMetrics, Books, DROP_REASONS, FAULT_REASONS, Held, QueueMetrics, REFUSE_REASONS, REQUEST_CODES, RecordDrop,
+    SinkMetrics, SocketMetrics, WebMetrics, WorkerMetrics,
 };
 pub use histogram::WeightedHistogram;
 pub use ledger::Ledger;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use clarion_collector::decode::{DecodeErrorKind, SetDropKind};
 use clarion_collector::metrics::{
-    CATALOG, DROP_REASONS, EXPORTER_CATALOG, ExporterFigures, Metrics, PREFIX, REFUSE_REASONS, Shape, exporters_text,
+    CATALOG, DROP_REASONS, EXPORTER_CATALOG, ExporterFigures, FAULT_REASONS, Metrics, PREFIX, REFUSE_REASONS, Shape,
+    exporters_text,
 };
 
 fn document() -> String {
@@ -61,6 +62,7 @@ fn the_document_explains_every_reason_and_no_other() {
             })
             .collect()
     };
+    assert_eq!(table("exporters_with_fault by reason", 1), FAULT_REASONS);
     assert_eq!(table("datagrams_refused_total by reason", 1), REFUSE_REASONS);
     assert_eq!(table("datagrams_rejected_total by reason", 1), DecodeErrorKind::ALL.map(DecodeErrorKind::label));
     assert_eq!(table("sets_undecodable_total by reason", 1), SetDropKind::ALL.map(SetDropKind::label));

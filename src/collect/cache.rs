@@ -43,6 +43,8 @@ pub(super) struct Run {
     pub notes: Vec<SequenceNote>,
     /// Templates were learned.
     pub learned: bool,
+    /// The last header, with its receive time and UDP source port.
+    pub header: Option<(Header, u64, u16)>,
 }
 
 /// The cache with the runs of the current turn.
@@ -159,6 +161,7 @@ impl Cache {
             run.counts = ExporterCounts::default();
             run.notes.clear();
             run.learned = false;
+            run.header = None;
             self.open += 1;
             self.open - 1
         });

@@ -94,6 +94,16 @@ impl Domains {
         self.states.first().map(|(_, s)| Arc::clone(&s.exporter))
     }
 
+    /// What the exporter's domains share: one a rule.
+    pub fn states(&self) -> Vec<Arc<ExporterState>> {
+        self.states.iter().map(|(_, state)| Arc::clone(state)).collect()
+    }
+
+    /// The rule that `domain` falls under.
+    pub fn rule_of(&self, domain: &Domain) -> RuleIndex {
+        self.states.iter().find(|(_, state)| Arc::ptr_eq(state, &domain.exporter)).and_then(|(rule, _)| *rule)
+    }
+
     /// All domains, in no order.
     pub fn all(&self) -> Vec<Arc<Domain>> {
         self.domains.values().cloned().collect()

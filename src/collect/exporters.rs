@@ -20,8 +20,9 @@ use super::admit::Refusal;
 use super::domains::{Domains, Ends, Found};
 use super::gateway::Gateways;
 use super::notices::Notices;
+use super::pace::Pace;
 use super::rules::{RuleIndex, Rules, TenantIndex};
-use crate::decode::{Domain, DomainStatus, Header, LearnedBudget, ParkedCounts, SetDropKind};
+use crate::decode::{Domain, Header, LearnedBudget, ParkedCounts, SetDropKind};
 use crate::limits::{EXPORTER_HOLD_MS, EXPORTER_IDLE_S, EXPORTERS_MAX, EXPORTERS_UNKNOWN_MAX};
 use crate::metrics::Books;
 use crate::throttle::Throttle;
@@ -40,14 +41,20 @@ type Key = (TenantIndex, IpAddr);
 pub struct ExporterEntry {
     pub(super) key: Key,
     pub(super) first_seen_ns: u64,
-    last_seen_ns: AtomicU64,
-    datagrams: AtomicU64,
-    octets: AtomicU64,
-    records: AtomicU64,
-    rejected: AtomicU64,
+    pub(super) last_seen_ns: AtomicU64,
+    pub(super) datagrams: AtomicU64,
+    pub(super) octets: AtomicU64,
+    pub(super) records: AtomicU64,
+    pub(super) rejected: AtomicU64,
+    pub(super) malformed: AtomicU64,
+    pub(super) sampling_unknown: AtomicU64,
     known: AtomicBool,
     /// Its address is that of a default gateway of this host.
     pub(super) is_gateway: bool,
+    /// A rule is for it alone.
+    pub(super) is_named: bool,
+    /// Looked after by the upkeep.
+    pub(super) pace: Mutex<Pace>,
     /// Its first datagram was logged.
     pub(super) announced: AtomicBool,
     /// Its templates changed, made room, or were refused.
@@ -74,47 +81,24 @@ pub struct ExporterCounts {
     pub records: u64,
     /// Datagrams rejected.
     pub rejected: u64,
+    /// Sets and template records that made no sense.
+    pub sets_malformed: u64,
+    /// Records whose sampling rate nothing told.
+    pub sampling_unknown: u64,
     /// Sets of data or options that were decoded: what makes an exporter known.
     pub sets_used: u64,
     /// Receive time of the newest, Unix nanoseconds.
     pub last_seen_ns: u64,
 }
 
-/// An exporter for the status API.
-#[derive(Debug, Clone)]
-pub struct ExporterStatus {
-    /// Tenant; empty by default.
-    pub tenant: Arc<str>,
-    /// Source address.
-    pub address: IpAddr,
-    /// Name given by a rule.
-    pub name: Option<String>,
-    /// What the backend sees.
-    pub switch_id: String,
-    /// It has sent something decodable, or a rule names it.
-    pub known: bool,
-    /// Unix nanoseconds of the first datagram.
-    pub first_seen_ns: u64,
-    /// The same of the last.
-    pub last_seen_ns: u64,
-    /// Datagrams.
-    pub datagrams: u64,
-    /// Octets of payload.
-    pub octets: u64,
-    /// Flow records decoded.
-    pub records: u64,
-    /// Datagrams rejected after the header was read.
-    pub rejected: u64,
-    /// Domains that made room for others so far: more observation domains or ports than an exporter may have.
-    pub domains_evicted: u64,
-    /// Its domains.
-    pub domains: Vec<DomainStatus>,
-}
-
 /// All exporters of the process.
 #[derive(Debug)]
 pub struct ExporterTable {
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) silence_ns: u64,
+    /// What `count_faults` found last.
+    pub(super) own_clock_ms: Mutex<Option<i64>>,
+    next_faults_ns: AtomicU64,
     gateways: Gateways,
     budget: Arc<LearnedBudget>,
     books: Books,
@@ -143,6 +127,9 @@ impl ExporterTable {
         let budget = Arc::new(LearnedBudget::new(settings.parked_octets_max, settings.learned_octets_max));
         Ok(Self {
             rules: Arc::new(Rules::new(settings)?),
+            silence_ns: u64::try_from(settings.silence_hint.as_nanos()).unwrap_or(u64::MAX),
+            own_clock_ms: Mutex::default(),
+            next_faults_ns: AtomicU64::new(0),
             gateways: Gateways::default(),
             budget,
             books,
@@ -243,8 +230,12 @@ impl ExporterTable {
             octets: AtomicU64::new(0),
             records: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            sampling_unknown: AtomicU64::new(0),
             known: AtomicBool::new(known),
             is_gateway: self.gateways.contains(key.1),
+            is_named: self.rules.names_one(rule),
+            pace: Mutex::default(),
             announced: AtomicBool::new(false),
             template_lines: Throttle::default(),
             waiting_lines: Throttle::default(),
@@ -342,6 +333,8 @@ impl ExporterTable {
         add(&entry.octets, counts.octets);
         add(&entry.records, counts.records);
         add(&entry.rejected, counts.rejected);
+        add(&entry.malformed, counts.sets_malformed);
+        add(&entry.sampling_unknown, counts.sampling_unknown);
         if entry.is_gateway {
             self.books.gateway_datagrams.add(counts.datagrams);
         }
@@ -376,42 +369,19 @@ impl ExporterTable {
         self.count_retired(forgotten.retire());
     }
 
-    /// A picture of all exporters, sorted by address, then tenant.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<ExporterStatus> {
+    /// All of them, in no order.
+    pub(super) fn entries(&self) -> Vec<Arc<ExporterEntry>> {
         let mut entries: Vec<Arc<ExporterEntry>> = Vec::new();
         for shard in &self.shards {
             entries.extend(lock(shard).values().cloned());
         }
-        let mut rows: Vec<ExporterStatus> = entries.iter().map(|e| self.status(e)).collect();
-        rows.sort_by(|a, b| (a.address, &a.tenant).cmp(&(b.address, &b.tenant)));
-        rows
+        entries
     }
 
-    fn status(&self, entry: &ExporterEntry) -> ExporterStatus {
-        let read = |from: &AtomicU64| from.load(Ordering::Acquire);
-        let (exporter, domains, domains_evicted) = {
-            let inner = lock(&entry.domains);
-            (inner.exporter(), inner.all(), inner.evicted)
-        };
-        let exporter = exporter.unwrap_or_else(|| Arc::new(self.rules.exporter(None, entry.key.0, entry.key.1)));
-        let mut domains: Vec<DomainStatus> = domains.iter().map(|d| d.status()).collect();
-        domains.sort_by_key(|d| (d.key.version, d.key.observation_domain, d.listener));
-        ExporterStatus {
-            tenant: Arc::clone(&exporter.tenant),
-            address: exporter.address,
-            name: exporter.name.as_deref().map(str::to_owned),
-            switch_id: exporter.switch_id.to_string(),
-            known: entry.is_known(),
-            first_seen_ns: entry.first_seen_ns,
-            last_seen_ns: read(&entry.last_seen_ns),
-            datagrams: read(&entry.datagrams),
-            octets: read(&entry.octets),
-            records: read(&entry.records),
-            rejected: read(&entry.rejected),
-            domains_evicted,
-            domains,
-        }
+    /// Those of `address`, one a tenant.
+    pub(super) fn of_address(&self, address: IpAddr) -> Vec<Arc<ExporterEntry>> {
+        let keys = (0..self.rules.tenants()).map(|tenant| (tenant, address));
+        keys.filter_map(|key| lock(self.shard(key)).get(&key).cloned()).collect()
     }
 
     /// How many exporters there are, known and unknown.

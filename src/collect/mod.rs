@@ -5,14 +5,18 @@
 //! the queue through [`HandOver`]. [`Workers::drain`] leaves the ports without loss and ends them.
 
 mod admit;
+mod advice;
 mod cache;
 mod collector;
 mod cores;
 mod counts;
 mod domains;
 mod exporters;
+mod faults;
 mod gateway;
 mod notices;
+mod pace;
+mod picture;
 mod pipeline;
 mod ports;
 mod rules;
@@ -23,8 +27,11 @@ mod worker;
 
 pub use admit::Refusal;
 pub use collector::{Collector, DrainReport, Workers};
-pub use exporters::{ExporterStatus, ExporterTable};
+pub use exporters::ExporterTable;
+pub use faults::{Fault, FaultKind, Judge, offset as clock_offset, own_clock, skew_of};
 pub use gateway::Gateways;
+pub use pace::{Pacing, Rates, Spell, Totals};
+pub use picture::{ExporterDetail, ExporterStatus};
 pub use pipeline::decoding_now;
 pub use ports::{PortSocket, SocketOwner, owner as socket_owner, sockets_below, tcp_listeners_below};
 pub use socket::{CollectError, LeavingSocket, ObtainedBuffer, try_bind};

@@ -172,8 +172,11 @@ impl Pipeline {
         let counts = self.count_in_run(run, datagram);
         counts.records += records;
         counts.sets_used += u64::from(outcome.sets_decoded) + u64::from(outcome.sets_options);
+        counts.sets_malformed += u64::from(outcome.sets_malformed()) + u64::from(outcome.templates_rejected);
+        counts.sampling_unknown += u64::from(outcome.sampling_unknown);
         let run = self.cache.run_mut(run);
         run.learned |= outcome.templates_learned != 0;
+        run.header = Some((*header, datagram.receive_ns, datagram.peer.port()));
         run.notes.extend(outcome.sequence);
     }
 
@@ -210,6 +213,9 @@ impl Pipeline {
         for (found, run) in self.cache.runs() {
             table.count(&found.exporter, &run.counts);
             found.domain.last_seen_ns.fetch_max(run.counts.last_seen_ns, Ordering::AcqRel);
+            if let Some((header, receive_ns, port)) = run.header.take() {
+                found.domain.observe(&header, receive_ns, port);
+            }
             let version = found.domain.key.version;
             if run.learned && !found.exporter.template_announced.load(Ordering::Relaxed) {
                 notices.template(self.now_ns, &found.exporter, version);

@@ -101,6 +101,12 @@ impl Rules {
         of_rule.or_else(|| self.listeners.get(listener).copied()).unwrap_or(0)
     }
 
+    /// How many tenants there are: their numbers begin at 0.
+    #[must_use]
+    pub fn tenants(&self) -> TenantIndex {
+        TenantIndex::try_from(self.tenants.len()).unwrap_or(TenantIndex::MAX)
+    }
+
     /// Name of a tenant; empty by default.
     #[must_use]
     pub fn tenant_name(&self, tenant: TenantIndex) -> Arc<str> {

@@ -172,7 +172,7 @@ fn both_families_come_in_on_one_socket_with_the_folded_address() {
     }
     let books = &running.metrics.books;
     wait_for("all datagrams", || books.ledger().datagrams_explained == expected.len() as u64);
-    let seen: Vec<IpAddr> = running.table.snapshot().iter().map(|e| e.address).collect();
+    let seen: Vec<IpAddr> = running.table.snapshot(0).iter().map(|e| e.address).collect();
     assert_eq!(seen, expected, "needs the decoder");
     assert!(running.workers.drain(Duration::from_secs(5)).is_clean());
 }
@@ -235,7 +235,7 @@ fn records_arrive_whole_with_times_and_the_books_balance() {
     let after = Clock::system().unix_ns();
     assert!(batches.iter().all(|b| before <= b.oldest_receive && b.oldest_receive <= b.newest_receive));
     assert!(batches.iter().all(|b| b.newest_receive <= after && !b.is_empty()));
-    let status = table.snapshot();
+    let status = table.snapshot(0);
     assert_eq!(status.len(), 1);
     assert!(status[0].known && status[0].datagrams == sent && status[0].records == ledger.decoded, "{status:?}");
 }

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 
+use super::Header;
 use super::events::TemplateEvents;
 use super::learn::Learned;
 use super::mediator::{Originals, OriginalsTable};
+use super::observed::{Observation, Observed};
 use super::options::{NameTables, OptionsFact, PropertiesTable};
 use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
@@ -20,6 +22,7 @@ use super::selection::DecodeSettings;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
 use super::status::SequenceUnit;
 use super::template::TemplateKind;
+use super::waiting::WaitingTemplate;
 use crate::flow::{Exporter, SamplingSource, Version};
 use crate::limits::{LEARNED_OCTETS, OPTIONS_ENTRIES_PER_TABLE_MAX, PARKED_OCTETS};
 
@@ -41,6 +44,18 @@ pub enum Session {
     Port(u16),
     /// This TCP connection (later).
     Connection(u64),
+}
+
+impl Session {
+    /// Its place among the sessions of an observation domain in lists.
+    #[must_use]
+    pub const fn rank(self) -> u64 {
+        match self {
+            Self::Any => 0,
+            Self::Port(port) => 1 + port as u64,
+            Self::Connection(id) => id.saturating_add(65_537),
+        }
+    }
 }
 
 /// Bounds that all domains share.
@@ -279,6 +294,7 @@ pub struct Domain {
     /// Sets whose rest was no padding as it should be.
     pub(super) odd_padding: AtomicU64,
     sequence: Mutex<Sequences>,
+    observed: Mutex<Observed>,
     view: ArcSwap<OptionsView>,
 }
 
@@ -328,6 +344,10 @@ pub struct DomainStatus {
     pub duplicates: u64,
     /// What the sequence numbers count.
     pub sequence_unit: SequenceUnit,
+    /// Templates that data sets came for and that are not known.
+    pub waiting: Vec<WaitingTemplate>,
+    /// What its headers told lately.
+    pub observed: Observation,
 }
 
 impl Domain {
@@ -359,6 +379,7 @@ impl Domain {
             next_look_ns: AtomicU64::new(0),
             odd_padding: AtomicU64::new(0),
             sequence: Mutex::default(),
+            observed: Mutex::default(),
             view: ArcSwap::from_pointee(view),
         }
     }
@@ -383,14 +404,21 @@ impl Domain {
         self.sequence.lock().unwrap_or_else(PoisonError::into_inner).apply(notes, window)
     }
 
+    /// Holds a header against its receive time; called with the last one of a receive batch.
+    pub fn observe(&self, header: &Header, receive_ns: u64, port: u16) {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner).note(header, receive_ns, port);
+    }
+
     /// A picture of the domain.
     #[must_use]
     pub fn status(&self) -> DomainStatus {
         let plans = self.plans.load();
         let options_templates =
             plans.values().filter(|p| matches!(p.template.kind, TemplateKind::Options { .. })).count();
-        let learned = self.learned();
+        let mut learned = self.learned();
+        learned.waits.retain(|id| self.plan(id).is_none());
         let (parked, storm_since_ns) = (learned.parked(), learned.storm.since_ns());
+        let waiting = learned.waits.list();
         let clash_ports = learned.clash.map(|clash| clash.ports);
         drop(learned);
         let sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
@@ -417,6 +445,8 @@ impl Domain {
                 Version::Ipfix => SequenceUnit::DataRecords,
                 _ => SequenceUnit::Flows,
             },
+            waiting,
+            observed: self.observed.lock().unwrap_or_else(PoisonError::into_inner).picture(),
         }
     }
 

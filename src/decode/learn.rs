@@ -89,6 +89,8 @@ pub(super) struct Learned {
     given_up: Vec<u16>,
     /// Ports that take templates from each other.
     pub(super) clash: Option<Clash>,
+    /// Templates that sets came for in vain.
+    pub(super) waits: super::waiting::Waits,
 }
 
 impl Learned {
@@ -128,6 +130,9 @@ impl Learned {
         self.parked = others;
         let theirs: VecDeque<ParkedSet> = theirs;
         self.parked_octets -= theirs.iter().map(ParkedSet::octets).sum::<u64>();
+        // What only that port waited for is its own business now.
+        let parked = &self.parked;
+        self.waits.retain(|id| parked.iter().any(|set| set.id == id));
         theirs
     }
 
@@ -353,6 +358,7 @@ impl Domain {
         if let Some(plan) = self.plan(id) {
             return Some(plan);
         }
+        learned.waits.note(id, envelope.receive_ns);
         if self.exporter.settings.park_age_ns == 0 {
             outcome.drop_set(SetDropKind::UnknownTemplate);
             return None;

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::domain::{Domain, ParkedCounts, Session};
 use super::plan::DecodePlan;
-use super::status::{TemplateEvent, TemplateEventKind, TemplateStatus};
-use super::template::TemplateKind;
+use super::status::{TemplateEvent, TemplateEventKind};
 use crate::flow::Version;
 use crate::limits::{REDEFINITIONS_PER_MINUTE_MAX, TEMPLATE_AGE_IPFIX_S, TEMPLATE_AGE_V9_S, TEMPLATE_LOOK_S};
 
@@ -49,22 +48,6 @@ impl DecodePlan {
     /// The longest time between two refreshes, nanoseconds; None before the first.
     pub(super) fn refresh_interval_ns(&self) -> Option<u64> {
         Some(self.interval_ns.load(Ordering::Relaxed)).filter(|interval| *interval != 0)
-    }
-
-    fn status(&self) -> TemplateStatus {
-        TemplateStatus {
-            id: self.template.id,
-            scopes: match self.template.kind {
-                TemplateKind::Options { scopes } => Some(scopes),
-                TemplateKind::Data => None,
-            },
-            fields: self.template.fields.iter().map(|field| (field.element, field.length)).collect(),
-            learned_ns: self.learned_ns,
-            refreshed_ns: self.refreshed_ns.load(Ordering::Relaxed),
-            refresh_interval_ns: self.refresh_interval_ns(),
-            flow_keys: self.flow_keys(),
-            assumed_maker: self.assumed_maker,
-        }
     }
 
     /// A data set uses it.
@@ -246,15 +229,6 @@ impl Domain {
         self.give_back_parked(waiting);
         self.give_back_templates(octets);
         ParkedCounts { sets: waiting.sets + lost.sets, octets: waiting.octets + lost.octets }
-    }
-
-    /// The templates of this session as they are now, by id.
-    #[must_use]
-    pub fn templates(&self) -> Vec<TemplateStatus> {
-        let plans = self.plans.load();
-        let mut all: Vec<TemplateStatus> = plans.values().map(|plan| plan.status()).collect();
-        all.sort_unstable_by_key(|template| template.id);
-        all
     }
 
     /// Since when redefinitions come faster than they are taken, Unix nanoseconds.

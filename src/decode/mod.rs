@@ -13,8 +13,10 @@ mod life;
 mod list;
 mod mediator;
 mod message;
+mod observed;
 mod options;
 mod padding;
+mod picture;
 mod plan;
 mod sampling;
 mod section;
@@ -27,17 +29,21 @@ mod text;
 mod time;
 mod v5;
 mod value;
+mod waiting;
 
 pub use domain::{Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use events::{TemplateEventCounts, TemplateNews};
 pub use mediator::{Original, Originals};
+pub use observed::{Observation, distinct_boots};
+pub use picture::{OptionsCounts, TemplateRoom};
 pub use selection::{DecodeSettings, Elements, PostCounters, Profile, Selection};
 pub use sequence::{SequenceDelta, SequenceNote};
 pub use status::{
     NamedEntry, OptionsStatus, SamplingEntry, SamplingEntryScope, SequenceUnit, TemplateEvent, TemplateEventKind,
     TemplateStatus,
 };
+pub use waiting::WaitingTemplate;
 
 use std::net::SocketAddr;
 
@@ -136,6 +142,13 @@ impl Outcome {
     #[must_use]
     pub fn of_rejected(error: DecodeError) -> Self {
         Self { rejected: Some(error), ..Self::default() }
+    }
+
+    /// Sets whose octets made no sense, as against those whose template is not known.
+    #[must_use]
+    pub fn sets_malformed(&self) -> u32 {
+        let kinds = [SetDropKind::Malformed, SetDropKind::ReservedId, SetDropKind::BadRecord];
+        kinds.iter().map(|kind| self.sets_dropped[*kind as usize]).sum()
     }
 
     /// Counts a set as dropped.

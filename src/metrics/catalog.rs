@@ -137,6 +137,7 @@ pub const CATALOG: &[Descriptor] = &[
     ),
     d("lists_unread_total", Counter, &[], "Lists inside records, or records of them, that were not looked into."),
     d("exporters", Gauge, &["state"], "Exporters in the table, by state."),
+    d("exporters_with_fault", Gauge, &["reason"], "Exporters that have this fault, looked at each 5 s."),
     d("exporter_table_evictions_total", Counter, &[], "Exporters or domains forgotten to make room."),
     d(
         "gateway_source_datagrams_total",
@@ -265,6 +266,8 @@ pub const EXPORTER_CATALOG: &[Descriptor] = &[
         "Units of the exporter missing by sequence number, each in its version's own unit.",
     ),
     d("exporter_parked_sets", Gauge, &["exporter"], "Data sets of the exporter that wait for their template."),
+    d("exporter_parked_bytes", Gauge, &["exporter"], "Octets of these data sets."),
+    d("exporter_faults", Gauge, &["exporter"], "Faults that the exporter has now; the status API names them."),
     d("exporter_domains", Gauge, &["exporter"], "Domains of the exporter (session, version, observation domain)."),
     d("exporter_last_seen_timestamp_seconds", Gauge, &["exporter"], "Unix time of the exporter's last datagram."),
 ];

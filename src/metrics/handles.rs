@@ -11,6 +11,20 @@ use crate::flow::Version;
 /// Reasons of `datagrams_refused_total`.
 pub const REFUSE_REASONS: [&str; 3] = ["exporter_limit", "denied", "rate_limited"];
 
+/// Reasons of `exporters_with_fault`: what the status API calls the faults of an exporter.
+pub const FAULT_REASONS: [&str; 10] = [
+    "waiting_for_template",
+    "sampling_unknown",
+    "domain_clash",
+    "source_is_gateway",
+    "looks_like_nat",
+    "clock_skew",
+    "all_skewed",
+    "redefinition_storm",
+    "silent",
+    "malformed",
+];
+
 /// (stage, reason) pairs of `records_dropped_total`; position in here is the index of `Books::dropped`.
 pub const DROP_REASONS: [(&str, &str); 11] = [
     ("queue", "full"),
@@ -122,6 +136,8 @@ pub struct Books {
     pub exporters_unknown: Tally,
     /// Exporters: silent for longer than the idle time (a level).
     pub exporters_idle: Tally,
+    /// Exporters with a fault now, in the order of `FAULT_REASONS` (levels).
+    pub exporters_with_fault: Vec<Tally>,
     /// Datagrams whose source is a default gateway of this host.
     pub gateway_datagrams: Tally,
     /// Exporters or domains evicted.
@@ -222,6 +238,9 @@ impl Books {
             exporters_active: r.level_u64("exporters", &[label("state", "active")]),
             exporters_unknown: r.level_u64("exporters", &[label("state", "unknown")]),
             exporters_idle: r.level_u64("exporters", &[label("state", "idle")]),
+            exporters_with_fault: FAULT_REASONS
+                .map(|x| r.level_u64("exporters_with_fault", &[label("reason", x)]))
+                .into(),
             gateway_datagrams: r.counter("gateway_source_datagrams_total", &[]),
             evictions: r.counter("exporter_table_evictions_total", &[]),
             dropped: DROP_REASONS

@@ -71,6 +71,10 @@ pub struct ExporterFigures {
     pub missing_units: u64,
     /// Sets waiting for a template.
     pub parked_sets: u64,
+    /// Their octets.
+    pub parked_octets: u64,
+    /// Faults.
+    pub faults: u64,
     /// Domains.
     pub domains: u64,
     /// Unix seconds of the last datagram.
@@ -86,6 +90,8 @@ impl ExporterFigures {
         self.rejected += other.rejected;
         self.missing_units += other.missing_units;
         self.parked_sets += other.parked_sets;
+        self.parked_octets += other.parked_octets;
+        self.faults += other.faults;
         self.domains += other.domains;
         self.last_seen_s = self.last_seen_s.max(other.last_seen_s);
     }
@@ -99,6 +105,8 @@ impl ExporterFigures {
             self.rejected,
             self.missing_units,
             self.parked_sets,
+            self.parked_octets,
+            self.faults,
             self.domains,
             self.last_seen_s,
         ]
@@ -143,6 +151,8 @@ mod tests {
             rejected: 4,
             missing_units: 5,
             parked_sets: 6,
+            parked_octets: 9,
+            faults: 10,
             domains: 7,
             last_seen_s: 8,
         };
@@ -154,6 +164,8 @@ mod tests {
             ("rejected_datagrams_total", 4),
             ("missing_units_total", 5),
             ("parked_sets", 6),
+            ("parked_bytes", 9),
+            ("faults", 10),
             ("domains", 7),
             ("last_seen_timestamp_seconds", 8),
         ] {

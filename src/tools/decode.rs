@@ -54,7 +54,9 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
         Elements::Core => (fields::select(&fields, Selection::CAPTURE), Print::Lines(Lines::new(&fields))),
         Elements::All => (Selection::WIRE, Print::Wire),
     };
-    if args.summary {
+    if args.json {
+        print = Print::Json;
+    } else if args.summary {
         print = Print::Summary;
     }
     let settings = DecodeSettings { selection, registry: Arc::clone(fields.registry()), ..offline_settings() };
@@ -78,6 +80,8 @@ enum Print {
     Lines(Lines),
     /// Counts.
     Summary,
+    /// The same as JSON.
+    Json,
 }
 
 /// Decodes a file, prints it, and says on stderr what was not used. True if it was read to its end.
@@ -95,7 +99,7 @@ fn one_file(path: &Path, settings: &DecodeSettings, print: &mut Print, out: &mut
             match print {
                 Print::Wire => write_ndjson(record, batch, index, &mut lines),
                 Print::Lines(print) => print.write(batch, index, &mut lines),
-                Print::Summary => return Ok(()),
+                Print::Summary | Print::Json => return Ok(()),
             }
             lines.push(b'\n');
             if lines.len() >= FLUSH_OCTETS {
@@ -105,7 +109,9 @@ fn one_file(path: &Path, settings: &DecodeSettings, print: &mut Print, out: &mut
         }
         Ok(())
     })?;
-    if matches!(print, Print::Summary) {
+    if let Print::Json = print {
+        writeln!(lines, "{}", summary.to_json(capture.name()))?;
+    } else if matches!(print, Print::Summary) {
         write!(lines, "{}: {summary}", capture.name())?;
     }
     out.write_all(&lines)?;

@@ -9,42 +9,45 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, PROMETHEUS};
-use super::time::rfc3339;
-use super::{DomainRow, ExporterRow};
+use super::detail::{exporter_json, summary};
+use super::{AskAddress, DetailQuery, DetailRow, ExporterRow};
 use crate::limits::{EXPORTER_SERIES_MAX, HTTP_PAGE_ROWS};
-use crate::metrics::{ExporterFigures, exporters_text};
+use crate::metrics::{ExporterFigures, FAULT_REASONS, exporters_text};
 
 /// Puts a picture into the order of lists.
 pub(super) fn sort(rows: &mut [ExporterRow]) {
     rows.sort_by(|a, b| (a.address, &a.tenant).cmp(&(b.address, &b.tenant)));
 }
 
+/// What `?fault=` can name beside the faults of [`FAULT_REASONS`].
+const OWN_FILTERS: [&str; 4] = ["any", "missing", "parked", "rejected"];
+
 /// What is wrong with an exporter, as `?fault=` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    Any,
-    Missing,
-    Parked,
-    Rejected,
-}
-
-const FAULTS: [(&str, Fault); 4] =
-    [("any", Fault::Any), ("missing", Fault::Missing), ("parked", Fault::Parked), ("rejected", Fault::Rejected)];
+struct Fault(&'static str);
 
 impl Fault {
+    fn of_name(name: &str) -> Result<Self, String> {
+        let known = OWN_FILTERS.iter().chain(&FAULT_REASONS).find(|known| **known == name).map(|known| Self(known));
+        known.ok_or_else(|| {
+            format!("fault: {name:?} is not one of {}, {}", OWN_FILTERS.join(", "), FAULT_REASONS.join(", "))
+        })
+    }
+
     fn shows_in(self, row: &ExporterRow) -> bool {
-        match self {
-            Self::Any => row.missing_units > 0 || row.parked_sets > 0 || row.rejected > 0,
-            Self::Missing => row.missing_units > 0,
-            Self::Parked => row.parked_sets > 0,
-            Self::Rejected => row.rejected > 0,
+        match self.0 {
+            "any" => row.missing_units > 0 || row.parked_sets > 0 || row.rejected > 0 || !row.faults.is_empty(),
+            "missing" => row.missing_units > 0,
+            "parked" => row.parked_sets > 0,
+            "rejected" => row.rejected > 0,
+            name => row.faults.iter().any(|fault| fault.name == name),
         }
     }
 }
 
 /// What a list request asks for.
 #[derive(Debug, PartialEq, Eq)]
-struct Query {
+pub(super) struct Query {
     prefix: Option<(IpAddr, u8)>,
     fault: Option<Fault>,
     limit: usize,
@@ -62,22 +65,21 @@ impl Query {
             match name {
                 "prefix" | "fault" | "limit" | "after" if value.is_empty() => {}
                 "prefix" => parsed.prefix = Some(parse_prefix(&value)?),
-                "fault" => {
-                    let fault = FAULTS.iter().find(|(n, _)| *n == value);
-                    let named = || format!("fault: {value:?} is not one of any, missing, parked, rejected");
-                    parsed.fault = Some(fault.ok_or_else(named)?.1);
-                }
-                "limit" => {
-                    let (min, max) = (HTTP_PAGE_ROWS.min, HTTP_PAGE_ROWS.max);
-                    let limit = value.parse().ok().filter(|l| (min..=max).contains(l));
-                    let limit = limit.ok_or_else(|| format!("limit: {value:?} is not a number from {min} to {max}"))?;
-                    parsed.limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                }
+                "fault" => parsed.fault = Some(Fault::of_name(&value)?),
+                "limit" => parsed.limit = Self::parse_limit(&value)?,
                 "after" => parsed.after = Some(parse_id(&value)?),
                 _ => return Err(format!("{name:?} is not one of prefix, fault, limit, after")),
             }
         }
         Ok(parsed)
+    }
+
+    /// `limit=`: rows of a page.
+    pub(super) fn parse_limit(value: &str) -> Result<usize, String> {
+        let (min, max) = (HTTP_PAGE_ROWS.min, HTTP_PAGE_ROWS.max);
+        let limit = value.parse().ok().filter(|l| (min..=max).contains(l));
+        let limit = limit.ok_or_else(|| format!("limit: {value:?} is not a number from {min} to {max}"))?;
+        Ok(usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
     fn admits(&self, row: &ExporterRow) -> bool {
@@ -145,61 +147,25 @@ pub(super) fn list(rows: &[ExporterRow], query: &str) -> Answer {
     Answer::ok(&json!({ "total": rows.len(), "matching": matching, "exporters": exporters, "next": next }))
 }
 
-/// `/api/v1/exporters/{address}`: every tenant's exporter of that address, with its domains.
-pub(super) fn one(rows: &[ExporterRow], address: &str) -> Answer {
+/// `/api/v1/exporters/{address}`: every tenant's exporter of that address in full, as `ask` knows them.
+pub(super) fn one(ask: &AskAddress<DetailRow>, address: &str, query: &str) -> Answer {
     let Some(parsed) = percent_decode(address).and_then(|a| a.parse::<IpAddr>().ok()) else {
         return Answer::bad_request(&format!("{address:?} is not an IPv4 or IPv6 address"));
     };
     // Exporters are known by their folded address (IPv4-mapped IPv6 is IPv4).
     let address = parsed.to_canonical();
-    let exporters: Vec<Value> = rows.iter().filter(|row| row.address == address).map(in_full).collect();
-    if exporters.is_empty() {
+    let details = match DetailQuery::parse(query).and_then(|query| ask(address, &query)) {
+        Ok(details) => details,
+        Err(error) => return Answer::bad_request(&error),
+    };
+    if details.is_empty() {
         return Answer::json(
             StatusCode::NOT_FOUND,
             &json!({ "error": format!("no exporter with the address {address} is known") }),
         );
     }
+    let exporters: Vec<Value> = details.iter().map(exporter_json).collect();
     Answer::ok(&json!({ "address": address.to_string(), "exporters": exporters }))
-}
-
-fn summary(row: &ExporterRow) -> Value {
-    json!({
-        "id": row.id(),
-        "address": row.address.to_string(),
-        "tenant": row.tenant,
-        "name": row.name,
-        "switch_id": row.switch_id,
-        "first_seen": rfc3339(row.first_seen_ns),
-        "last_seen": rfc3339(row.last_seen_ns),
-        "datagrams": row.datagrams,
-        "octets": row.octets,
-        "records": row.records,
-        "rejected_datagrams": row.rejected,
-        "missing_units": row.missing_units,
-        "parked_sets": row.parked_sets,
-        "domain_count": row.domains.len(),
-    })
-}
-
-fn in_full(row: &ExporterRow) -> Value {
-    let mut value = summary(row);
-    value["domains"] = row.domains.iter().map(domain).collect();
-    value
-}
-
-fn domain(row: &DomainRow) -> Value {
-    json!({
-        "session": row.session,
-        "version": row.version,
-        "observation_domain": row.observation_domain,
-        "templates": row.templates,
-        "options_templates": row.options_templates,
-        "parked_sets": row.parked_sets,
-        "parked_octets": row.parked_octets,
-        "received_units": row.received_units,
-        "missing_units": row.missing_units,
-        "last_seen": rfc3339(row.last_seen_ns),
-    })
 }
 
 /// `/metrics/exporters`: the busiest have series of their own, the rest are summed as `other`.
@@ -228,6 +194,8 @@ fn figures_of(row: &ExporterRow) -> ExporterFigures {
         rejected: row.rejected,
         missing_units: row.missing_units,
         parked_sets: row.parked_sets,
+        parked_octets: row.parked_octets,
+        faults: row.faults.len() as u64,
         domains: row.domains.len() as u64,
         last_seen_s: row.last_seen_ns / 1_000_000_000,
     }
@@ -236,6 +204,7 @@ fn figures_of(row: &ExporterRow) -> ExporterFigures {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::web::{DomainRow, EventRow, FaultRow, FieldRow, RateRow, TemplateRow, WaitingRow};
 
     pub(crate) fn row(address: &str, records: u64) -> ExporterRow {
         ExporterRow {
@@ -251,6 +220,11 @@ pub(super) mod tests {
             rejected: 0,
             missing_units: 0,
             parked_sets: 0,
+            parked_octets: 0,
+            maker: None,
+            last_10s: None,
+            last_60s: None,
+            faults: vec![],
             domains: vec![],
         }
     }
@@ -310,7 +284,7 @@ pub(super) mod tests {
             ("prefix=300.0.0.0/8", "prefix"),
             ("prefix=10.0.0.0/33", "prefix"),
             ("prefix=10.0.0.0/", "prefix"),
-            ("fault=lost", "missing, parked, rejected"),
+            ("fault=lost", "missing, parked, rejected, waiting_for_template"),
             ("limit=0", "from 1 to 1000"),
             ("limit=1001", "from 1 to 1000"),
             ("limit=-1", "from 1 to 1000"),
@@ -327,28 +301,94 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn faults_are_listed_by_name_and_asked_for_by_name() {
+        let mut rows = picture();
+        let fault = |name| FaultRow { name, since_ns: 0, evidence: "e".into(), remedy: "r".into() };
+        for (row, name) in rows.iter_mut().zip(FAULT_REASONS) {
+            row.faults = vec![fault(name), fault("silent")];
+        }
+        for (row, name) in rows.iter().zip(FAULT_REASONS) {
+            let page = body(&list(&rows, &format!("fault={name}")));
+            assert_eq!(ids(&page), [row.id()], "{name}");
+            assert_eq!(page["exporters"][0]["faults"], json!([name, "silent"]));
+        }
+        assert_eq!(ids(&body(&list(&rows, "fault=silent"))).len(), 5);
+        assert_eq!(ids(&body(&list(&rows, "fault=any"))).len(), 5);
+        assert!(ids(&body(&list(&rows, "fault=malformed"))).is_empty());
+    }
+
+    fn full(row: ExporterRow) -> DetailRow {
+        DetailRow {
+            row,
+            profile: vec![("session", "port".into())],
+            options: vec![("samplers", 3.into())],
+            templates: vec![TemplateRow {
+                domain: ("v9", "any".into(), 7),
+                id: 256,
+                scopes: None,
+                fields: vec![FieldRow { name: "9/12345".into(), pen: 9, id: 12_345, length: None }],
+                learned_ns: 1_700_000_000_000_000_000,
+                refreshed_ns: 0,
+                refresh_interval_ns: Some(60_500_000_000),
+            }],
+            templates_left_out: 4,
+            templates_next: Some("v9:7:any:256".into()),
+            events: vec![EventRow { at_ns: 0, domain: ("v9", "any".into(), 7), template: 256, event: "learned" }],
+        }
+    }
+
+    #[test]
     fn one_exporter_comes_in_full_from_every_tenant() {
         let mut rows = picture();
         rows[0].domains.push(DomainRow {
             session: "any".into(),
             version: "v9",
             observation_domain: 7,
-            templates: 3,
-            options_templates: 1,
-            parked_sets: 2,
-            parked_octets: 400,
-            received_units: 10,
-            missing_units: 1,
-            last_seen_ns: 0,
+            waiting: vec![WaitingRow { id: 300, since_ns: 1_700_000_000_000_000_000, last_ns: 0, sets: 2 }],
+            sequence_unit: Some("datagrams"),
+            ..DomainRow::default()
         });
-        let value = body(&one(&rows, "::ffff:192.0.2.7"));
+        rows[0].faults = vec![FaultRow {
+            name: "clock_skew",
+            since_ns: 1_700_000_000_000_000_000,
+            evidence: "late".into(),
+            remedy: "NTP".into(),
+        }];
+        rows[0].last_10s = Some(RateRow { datagrams: 1.0 / 3.0, octets: 0.0, records: 10.0 });
+        let ask: AskAddress<DetailRow> = Box::new(move |address, query| {
+            assert!(query.limit == 100 || query.limit == 5);
+            let rows = rows.iter().filter(|r| r.address == address).cloned();
+            Ok(rows.filter(|r| query.tenant.as_ref().is_none_or(|t| *t == r.tenant)).map(full).collect())
+        });
+        let value = body(&one(&ask, "::ffff:192.0.2.7", ""));
         assert_eq!(ids(&value), ["192.0.2.7", "blue/192.0.2.7"]);
-        assert_eq!(value["exporters"][0]["domains"][0]["observation_domain"], 7);
-        assert_eq!(value["exporters"][0]["domains"][0]["last_seen"], Value::Null);
-        assert_eq!(value["exporters"][0]["last_seen"], "2023-11-14T22:13:21.000Z");
-        assert_eq!(ids(&body(&one(&rows, "2001%3adb8::1"))), ["2001:db8::1"]);
-        assert_eq!(one(&rows, "192.0.2.99").status, StatusCode::NOT_FOUND);
-        assert_eq!(one(&rows, "blue").status, StatusCode::BAD_REQUEST);
+        let first = &value["exporters"][0];
+        assert_eq!(first["domains"][0]["observation_domain"], 7);
+        assert_eq!(first["domains"][0]["last_seen"], Value::Null);
+        assert_eq!(first["domains"][0]["waiting_for"][0]["since"], "2023-11-14T22:13:20.000Z");
+        assert_eq!(first["last_seen"], "2023-11-14T22:13:21.000Z");
+        assert_eq!(
+            first["faults_in_full"][0],
+            json!({ "fault": "clock_skew", "since": "2023-11-14T22:13:20.000Z", "evidence": "late", "what_to_do": "NTP" })
+        );
+        assert_eq!(first["rates"]["10s"]["datagrams_per_second"], 0.333);
+        assert_eq!(first["rates"]["60s"], Value::Null);
+        assert_eq!(
+            first["templates"]["shown"][0]["fields"][0],
+            json!({ "name": "9/12345", "pen": 9, "id": 12345, "length": null })
+        );
+        assert_eq!(first["templates"]["shown"][0]["refresh_interval_seconds"], 60.5);
+        assert_eq!((&first["templates"]["left_out"], &first["templates"]["next"]), (&json!(4), &json!("v9:7:any:256")));
+        assert_eq!(first["template_events"][0]["event"], "learned");
+        assert_eq!((&first["profile"]["session"], &first["options"]["samplers"]), (&json!("port"), &json!(3)));
+        assert_eq!(ids(&body(&one(&ask, "2001%3adb8::1", "limit=5&after="))), ["2001:db8::1"]);
+        assert_eq!(ids(&body(&one(&ask, "192.0.2.7", "tenant=blue"))), ["blue/192.0.2.7"]);
+        assert_eq!(one(&ask, "192.0.2.99", "").status, StatusCode::NOT_FOUND);
+        for (address, query) in [("blue", ""), ("192.0.2.7", "limit=0"), ("192.0.2.7", "page=1")] {
+            assert_eq!(one(&ask, address, query).status, StatusCode::BAD_REQUEST, "{address} {query}");
+        }
+        let refuses: AskAddress<DetailRow> = Box::new(|_, _| Err("after: x".into()));
+        assert_eq!(body(&one(&refuses, "192.0.2.7", ""))["error"], "after: x");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod answer;
 pub(crate) mod bearer;
 mod budget;
 mod connection;
+mod detail;
 mod door;
 mod exporters;
 mod guests;
@@ -21,8 +22,11 @@ mod status;
 mod targets;
 pub(crate) mod time;
 
+pub use detail::{DetailQuery, DetailRow, EventRow, FieldRow, TemplateRow, exporter_json};
 pub use server::{WebError, WebServer, start};
-pub use sources::{Ask, DomainRow, ExporterRow, Health, Liveness, Readiness, Sources};
+pub use sources::{
+    Ask, AskAddress, DomainRow, ExporterRow, FaultRow, Health, Liveness, RateRow, Readiness, Sources, WaitingRow,
+};
 pub use targets::{Announcement, TargetsSettings, announce};
 
 use std::net::IpAddr;

@@ -185,7 +185,8 @@ impl Desk {
 
     fn one<B>(&self, request: &Request<B>) -> Answer {
         let path = request.uri().path().trim_end_matches('/');
-        exporters::one(&self.picture(), path.rsplit('/').next().unwrap_or(""))
+        let (address, query) = (path.rsplit('/').next().unwrap_or(""), request.uri().query().unwrap_or(""));
+        exporters::one(&self.sources.exporter, address, query)
     }
 
     /// The exporters, no older than SNAPSHOT_AGE_MS, in the order of lists.

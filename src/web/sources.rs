@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::detail::{DetailQuery, DetailRow};
 use crate::metrics::Metrics;
 
 /// A function that the wiring hands over.
@@ -43,7 +44,7 @@ pub struct Liveness {
 }
 
 /// An exporter as the status API shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExporterRow {
     /// Source address of its datagrams.
     pub address: IpAddr,
@@ -69,8 +70,42 @@ pub struct ExporterRow {
     pub missing_units: u64,
     /// Sets waiting for a template, over all domains.
     pub parked_sets: u64,
+    /// Their octets.
+    pub parked_octets: u64,
+    /// Private Enterprise Number of its maker.
+    pub maker: Option<u32>,
+    /// Rates over the last 10 s; None before they are known.
+    pub last_10s: Option<RateRow>,
+    /// The same over the last 60 s.
+    pub last_60s: Option<RateRow>,
+    /// What is wrong with it.
+    pub faults: Vec<FaultRow>,
     /// What was learned, by domain.
     pub domains: Vec<DomainRow>,
+}
+
+/// Per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RateRow {
+    /// Datagrams.
+    pub datagrams: f64,
+    /// Octets of payload.
+    pub octets: f64,
+    /// Flow records.
+    pub records: f64,
+}
+
+/// A fault of an exporter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultRow {
+    /// One of `metrics::FAULT_REASONS`.
+    pub name: &'static str,
+    /// Since when, Unix nanoseconds; 0 where that is not known.
+    pub since_ns: u64,
+    /// What shows it.
+    pub evidence: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 impl ExporterRow {
@@ -83,7 +118,7 @@ impl ExporterRow {
 }
 
 /// A domain of an exporter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DomainRow {
     /// `any`, `port 2055` or `connection 7`.
     pub session: String,
@@ -105,7 +140,41 @@ pub struct DomainRow {
     pub missing_units: u64,
     /// Last datagram, Unix nanoseconds.
     pub last_seen_ns: u64,
+    /// What its sequence numbers count; None in v1, which has none.
+    pub sequence_unit: Option<&'static str>,
+    /// Units in gaps that a late message may still fill.
+    pub gap_units: u64,
+    /// Sequence number expected next.
+    pub next_sequence: Option<u32>,
+    /// Templates that data sets came for and that are not known.
+    pub waiting: Vec<WaitingRow>,
+    /// Header clock minus receive time, milliseconds.
+    pub clock_skew_ms: Option<i64>,
+    /// Different boot times seen lately.
+    pub boot_times: usize,
+    /// UDP source ports seen lately.
+    pub udp_ports: usize,
+    /// `any` or `port`: which datagrams share templates. Only in the detail.
+    pub session_policy: Option<&'static str>,
+    /// Sampling rate of the whole domain, and where it is from. Only in the detail.
+    pub sampling: Option<(u32, &'static str)>,
 }
+
+/// A template that is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingRow {
+    /// Its id.
+    pub id: u16,
+    /// First set without it, Unix nanoseconds.
+    pub since_ns: u64,
+    /// Last one.
+    pub last_ns: u64,
+    /// Sets.
+    pub sets: u64,
+}
+
+/// A function that answers a question about an address, or says what is wrong with the question.
+pub type AskAddress<T> = Box<dyn Fn(IpAddr, &DetailQuery) -> Result<Vec<T>, String> + Send + Sync>;
 
 /// All that the HTTP side knows.
 pub struct Sources {
@@ -129,6 +198,8 @@ pub struct Sources {
     pub degraded: Ask<Vec<String>>,
     /// A picture of the exporters, in any order.
     pub exporters: Ask<Vec<ExporterRow>>,
+    /// The exporters of an address in full, one a tenant.
+    pub exporter: AskAddress<DetailRow>,
 }
 
 impl fmt::Debug for Sources {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clarion_collector::clock::{Clock, ManualClock};
 use clarion_collector::metrics::{Metrics, Shape};
 use clarion_collector::web::{
-    self, ExporterRow, Health, Liveness, Readiness, Sources, WebAccess, WebServer, WebSettings,
+    self, DetailRow, ExporterRow, Health, Liveness, Readiness, Sources, WebAccess, WebServer, WebSettings,
 };
 
 pub struct Fixture {
@@ -57,8 +57,31 @@ pub fn exporter(address: &str, tenant: &str) -> ExporterRow {
         rejected: 1,
         missing_units: 0,
         parked_sets: 0,
+        parked_octets: 0,
+        maker: None,
+        last_10s: None,
+        last_60s: None,
+        faults: vec![],
         domains: vec![],
     }
+}
+
+/// The same in full.
+pub fn detail(row: ExporterRow) -> DetailRow {
+    DetailRow {
+        row,
+        profile: vec![],
+        options: vec![],
+        templates: vec![],
+        templates_left_out: 0,
+        templates_next: None,
+        events: vec![],
+    }
+}
+
+/// What there is to be seen.
+fn exporters() -> Vec<ExporterRow> {
+    vec![exporter("192.0.2.7", "b\"lue\n"), exporter("2001:db8::1", ""), exporter("192.0.2.7", "")]
 }
 
 /// Open to everybody, without TLS.
@@ -109,8 +132,11 @@ pub fn start_with(access: WebAccess) -> Fixture {
             let pictures = Arc::clone(&pictures);
             move || {
                 pictures.fetch_add(1, Ordering::AcqRel);
-                vec![exporter("192.0.2.7", "b\"lue\n"), exporter("2001:db8::1", ""), exporter("192.0.2.7", "")]
+                exporters()
             }
+        }),
+        exporter: Box::new(|address, _| {
+            Ok(exporters().into_iter().filter(|row| row.address == address).map(detail).collect())
         }),
     };
     let settings = WebSettings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 0..=0, access };

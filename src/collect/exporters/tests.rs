@@ -83,7 +83,7 @@ fn a_rule_for_one_address_makes_it_known_from_the_start() {
     seen(&table, 5_000, 0).expect("10.0.19.136 has a place of its own");
     table.maintain(0, &books);
     assert_eq!(books.exporters_active.value(), 1);
-    let row = table.snapshot().into_iter().find(|e| e.known).expect("row");
+    let row = table.snapshot(0).into_iter().find(|e| e.known).expect("row");
     assert_eq!((row.name.as_deref(), row.switch_id.as_str()), (Some("core"), "10.0.19.136"));
 }
 
@@ -131,7 +131,7 @@ fn domains_of_one_exporter_are_bounded_and_the_oldest_goes() {
     find(max);
     assert!(!domains[0].retired.load(Ordering::Acquire));
     assert!(domains[1].retired.load(Ordering::Acquire));
-    assert_eq!(table.snapshot()[0].domains.len(), DOMAINS_PER_EXPORTER_MAX);
+    assert_eq!(table.snapshot(0)[0].domains.len(), DOMAINS_PER_EXPORTER_MAX);
     assert_eq!(books.evictions.value(), 1);
     // Others do not feel it.
     assert!(
@@ -154,7 +154,7 @@ fn a_flood_of_ports_never_takes_the_domain_they_fall_back_to() {
         assert!(Arc::ptr_eq(find(port).domain.fallback.as_ref().expect("fallback"), &fallback));
     }
     assert!(!fallback.retired.load(Ordering::Acquire));
-    assert!(table.snapshot()[0].domains.len() <= DOMAINS_PER_EXPORTER_MAX);
+    assert!(table.snapshot(0)[0].domains.len() <= DOMAINS_PER_EXPORTER_MAX);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn retiring_a_fallback_takes_the_ports_that_use_it() {
     let fallback = found.domain.fallback.clone().expect("fallback");
     table.retire(&found.exporter, &fallback);
     assert!(fallback.retired.load(Ordering::Acquire) && found.domain.retired.load(Ordering::Acquire));
-    assert!(table.snapshot()[0].domains.is_empty());
+    assert!(table.snapshot(0)[0].domains.is_empty());
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn tenants_keep_equal_addresses_apart_and_the_snapshot_is_sorted() {
         table.lookup(listener, peer(host, 1), &header(Version::V5, 0), || false, 5).expect("room");
     }
     let rows: Vec<(String, String)> =
-        table.snapshot().iter().map(|e| (e.address.to_string(), e.tenant.to_string())).collect();
+        table.snapshot(0).iter().map(|e| (e.address.to_string(), e.tenant.to_string())).collect();
     let expected = [("10.0.0.3", ""), ("10.0.0.9", ""), ("10.0.0.9", "blue")];
     assert_eq!(rows, expected.map(|(a, t)| (a.to_owned(), t.to_owned())));
 }
@@ -241,7 +241,7 @@ fn n9_14_ix_15_each_listener_has_templates_of_its_own() {
             assert!(!Arc::ptr_eq(a, b) && b.listener == 1);
         }
     }
-    let row = table.snapshot().pop().expect("row");
+    let row = table.snapshot(5).pop().expect("row");
     assert_eq!(row.domains.iter().map(|d| d.listener).collect::<Vec<_>>(), [0, 1, 0, 0, 1, 1]);
 }
 
@@ -302,7 +302,7 @@ fn a_2_domains_that_made_room_are_counted_with_their_exporter_and_leave_a_trace(
         let outcome = crate::decode::decode(&datagram, &header, &domain, &mut batch);
         assert_eq!(outcome.templates_learned, 1);
     }
-    assert_eq!(table.snapshot()[0].domains_evicted, 10);
+    assert_eq!(table.snapshot(5)[0].domains_evicted, 10);
     table.maintain(SECOND_NS, &books);
     assert_eq!(books.template_events[crate::decode::TemplateEventKind::Evicted as usize].value(), 10);
 }

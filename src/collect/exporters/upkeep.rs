@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{ExporterEntry, ExporterTable, SECOND_NS, lock};
 use crate::decode::{ParkedCounts, SetDropKind, TemplateNews};
-use crate::limits::{EXPORTER_FORGET_S, EXPORTER_IDLE_S};
+use crate::limits::{EXPORTER_FORGET_S, EXPORTER_IDLE_S, RATE_SAMPLE_S};
 use crate::metrics::Books;
 
 impl ExporterTable {
@@ -31,6 +31,7 @@ impl ExporterTable {
                     silent.push(entry);
                     continue;
                 }
+                lock(&entry.pace).look(&entry.look(), now_ns);
                 let mut domains = lock(&entry.domains);
                 let news = domains.review_templates(now_ns);
                 let before = expired.sets;
@@ -49,6 +50,12 @@ impl ExporterTable {
         books.exporters_active.set(active);
         books.exporters_idle.set(idle);
         books.exporters_unknown.set(unknown);
+        // Looks into every domain: not each second. A clock that was set back does not wait for the old time.
+        let next_ns = self.next_faults_ns.load(Ordering::Acquire);
+        if now_ns >= next_ns || next_ns - now_ns > RATE_SAMPLE_S * SECOND_NS {
+            self.next_faults_ns.store(now_ns.saturating_add(RATE_SAMPLE_S * SECOND_NS), Ordering::Release);
+            self.count_faults(now_ns, books);
+        }
     }
 
     /// Counts what became of an exporter's templates, with a line once a minute.

@@ -104,7 +104,7 @@ fn a_forgotten_exporter_is_found_again_in_the_next_turn() {
     assert_eq!(rig.table.len(), 0);
     send(&mut rig, 1);
     assert_eq!(rig.table.len(), 1, "the cache must not keep a domain that was retired");
-    assert_eq!(rig.table.snapshot()[0].datagrams, 1);
+    assert_eq!(rig.table.snapshot(0)[0].datagrams, 1);
 }
 
 /// A v9 or IPFIX message of observation domain 7 with the given sets.
@@ -154,7 +154,7 @@ fn a_port_that_sends_templates_gets_a_domain_of_its_own_although_it_was_cached()
     let mut rig = rig(Duration::from_secs(1));
     let sessions = |rig: &Rig| {
         let mut sessions: Vec<String> =
-            rig.table.snapshot()[0].domains.iter().map(|d| format!("{:?}", d.key.session)).collect();
+            rig.table.snapshot(0)[0].domains.iter().map(|d| format!("{:?}", d.key.session)).collect();
         sessions.sort();
         sessions
     };
@@ -174,7 +174,7 @@ fn a_port_that_sends_templates_gets_a_domain_of_its_own_although_it_was_cached()
     assert!(rig.metrics.books.records_decoded() >= 2);
     let ledger = rig.metrics.books.ledger();
     assert_eq!((ledger.sets_seen, ledger.sets_explained), (5, 5));
-    assert_eq!((ledger.datagrams_explained, rig.table.snapshot()[0].datagrams), (4, 4));
+    assert_eq!((ledger.datagrams_explained, rig.table.snapshot(0)[0].datagrams), (4, 4));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_panic_costs_the_datagram_and_its_domain_only() {
     assert_eq!(books.rejected[DecodeErrorKind::Panic as usize].value(), 1, "needs the decoder");
     assert_eq!((books.processed.value(), books.records_decoded()), (2, 4));
     assert_eq!(rig.metrics.worker(0).held.value(), 4, "what the panic left half done is gone");
-    let row = &rig.table.snapshot()[0];
+    let row = &rig.table.snapshot(0)[0];
     assert_eq!((row.datagrams, row.rejected, row.records, row.domains.len()), (3, 1, 4, 1));
     assert_eq!(books.ledger().sets_explained, books.ledger().sets_seen);
 }

@@ -9,14 +9,18 @@ use std::fmt;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::app::rows;
+use crate::collect::{ExporterDetail, ExporterStatus, Judge, Pacing, Spell, own_clock, skew_of};
 use crate::decode::{
     self, Datagram, DecodeErrorKind, DecodeSettings, Domain, DomainKey, ExporterState, Header, LearnedBudget, Outcome,
-    Session, SetDropKind,
+    Session, SessionPolicy, SetDropKind,
 };
 use crate::flow::{Exporter, FlowBatch, Version};
 use crate::limits::{DOMAINS_PER_EXPORTER_MAX, EXPORTERS_MAX, FLOW_BATCH_RECORDS_MAX, SEQUENCE_WINDOW_MIN};
 use crate::tools::capture::{CaptureCounts, CapturedDatagram};
+use crate::web::{DetailRow, FieldRow, TemplateRow, exporter_json};
 
 /// Decoder with the state of one file.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ struct Peer {
     state: Arc<ExporterState>,
     domains: HashMap<DomainKey, Arc<Domain>>,
     summary: ExporterSummary,
+    seen: Seen,
 }
 
 /// What became of one exporter's datagrams.
@@ -46,6 +51,8 @@ pub struct ExporterSummary {
     pub rejected: [u64; DecodeErrorKind::ALL.len()],
     /// By version and observation domain, whatever the port.
     pub domains: BTreeMap<(Version, u32), DomainSummary>,
+    /// As the status API shows it; made at the end.
+    pub detail: Option<DetailRow>,
 }
 
 /// What became of the datagrams of one version and observation domain.
@@ -75,6 +82,17 @@ pub struct DomainSummary {
     pub templates: BTreeMap<u16, u64>,
     /// Sets that still wait for their template at the end.
     pub parked: u64,
+}
+
+/// First and last datagram of an exporter, and what its picture counts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    first_ns: u64,
+    last_ns: u64,
+    octets: u64,
+    records: u64,
+    malformed: u64,
+    sampling_unknown: u64,
 }
 
 /// What became of a capture.
@@ -120,8 +138,11 @@ impl Offline {
             )),
             domains: HashMap::new(),
             summary: ExporterSummary::default(),
+            seen: Seen { first_ns: captured.time_ns, ..Seen::default() },
         });
         peer.summary.datagrams += 1;
+        peer.seen.last_ns = peer.seen.last_ns.max(captured.time_ns);
+        peer.seen.octets += captured.octets.len() as u64;
         let header = match decode::identify(datagram.octets) {
             Ok(header) => header,
             Err(error) => {
@@ -138,7 +159,14 @@ impl Offline {
         let outcome = catch_unwind(AssertUnwindSafe(|| decode::decode(&datagram, &header, &domain, batch)));
         match outcome {
             Ok(Outcome { rejected: Some(error), .. }) => peer.summary.rejected[error.kind as usize] += 1,
-            Ok(outcome) => peer.summary.count(&domain, 1, &outcome, &self.batch),
+            Ok(outcome) => {
+                peer.summary.count(&domain, 1, &outcome, &self.batch);
+                peer.seen.records += u64::from(outcome.records);
+                peer.seen.malformed += u64::from(outcome.sets_malformed()) + u64::from(outcome.templates_rejected);
+                peer.seen.sampling_unknown += u64::from(outcome.sampling_unknown);
+                domain.last_seen_ns.fetch_max(datagram.receive_ns, Ordering::AcqRel);
+                domain.observe(&header, datagram.receive_ns, datagram.peer.port());
+            }
             Err(_) => {
                 // What the domain had learned may be half changed: the next datagram begins anew.
                 peer.domains.remove(&domain.key);
@@ -172,10 +200,22 @@ impl Offline {
         None
     }
 
+    /// At the end of the capture, when nothing is long ago and nobody silent.
+    fn judge(&self) -> Judge {
+        let now_ns = self.exporters.values().map(|peer| peer.seen.last_ns).max().unwrap_or(0);
+        let mut judge = Judge { linger_ns: u64::MAX, ..Judge::at(now_ns, 0, None) };
+        let pictures = self.exporters.iter().map(|(address, peer)| peer.picture(*address));
+        let mut skews: Vec<i64> = pictures.filter_map(|picture| skew_of(&judge, &picture)).collect();
+        judge.own_clock_ms = own_clock(&mut skews);
+        judge
+    }
+
     /// Closes the books.
     #[must_use]
     pub fn finish(self, capture: CaptureCounts) -> Summary {
+        let judge = self.judge();
         let exporters = self.exporters.into_iter().map(|(address, mut peer)| {
+            peer.summary.detail = Some(peer.detail(address, &judge));
             for domain in peer.domains.values() {
                 let key = (domain.key.version, domain.key.observation_domain);
                 peer.summary.domains.entry(key).or_default().parked += domain.status().parked_sets as u64;
@@ -196,6 +236,56 @@ fn port(session: Session) -> Option<u16> {
 }
 
 impl Peer {
+    /// As a collector would see it at the end.
+    fn picture(&self, address: IpAddr) -> ExporterStatus {
+        let seen = &self.seen;
+        let rejected = self.summary.rejected.iter().sum();
+        let spell = |count| (count != 0).then_some(Spell { since_ns: seen.first_ns, count });
+        ExporterStatus {
+            tenant: Arc::clone(&self.state.exporter.tenant),
+            address,
+            name: None,
+            switch_id: self.state.exporter.switch_id.to_string(),
+            maker: self.state.settings.profile.maker,
+            known: seen.records != 0,
+            is_gateway: false,
+            first_seen_ns: seen.first_ns,
+            last_seen_ns: seen.last_ns,
+            datagrams: self.summary.datagrams,
+            octets: seen.octets,
+            records: seen.records,
+            rejected,
+            malformed: seen.malformed,
+            sampling_unknown: seen.sampling_unknown,
+            pace: Pacing {
+                malformed: spell(rejected + seen.malformed),
+                sampling_unknown: spell(seen.sampling_unknown),
+                ..Pacing::default()
+            },
+            domains_evicted: 0,
+            domains: self.in_order().iter().map(|d| d.status()).collect(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The same with templates, options and faults, in the form of the status API.
+    fn detail(&self, address: IpAddr, judge: &Judge) -> DetailRow {
+        let mut status = self.picture(address);
+        status.faults = judge.faults(&status);
+        let policy = |d: &Domain| match d.key.version {
+            Version::Ipfix => SessionPolicy::Port,
+            _ => SessionPolicy::Any,
+        };
+        let domains = self.in_order().into_iter().map(|d| (Arc::clone(&d), policy(&d))).collect();
+        rows::whole(ExporterDetail { status, states: vec![Arc::clone(&self.state)], domains })
+    }
+
+    fn in_order(&self) -> Vec<Arc<Domain>> {
+        let mut domains: Vec<Arc<Domain>> = self.domains.values().cloned().collect();
+        domains.sort_by_key(|d| (d.key.version, d.key.observation_domain, d.key.session.rank()));
+        domains
+    }
+
     /// The domain of a datagram; None where the exporter has too many.
     fn domain(&mut self, header: &Header, datagram: &Datagram<'_>) -> Option<Arc<Domain>> {
         let any =
@@ -256,6 +346,23 @@ impl ExporterSummary {
 }
 
 impl Summary {
+    /// The whole as JSON: exporters as the status API shows them.
+    #[must_use]
+    pub fn to_json(&self, file: &str) -> serde_json::Value {
+        let c = &self.capture;
+        let exporters: Vec<serde_json::Value> =
+            self.exporters.values().filter_map(|e| e.detail.as_ref()).map(exporter_json).collect();
+        serde_json::json!({
+            "file": file,
+            "frames": c.frames,
+            "datagrams": c.datagrams,
+            "records": self.records(),
+            "exporters": exporters,
+            "problems": self.problems(),
+            "damage": self.damage,
+        })
+    }
+
     /// Flows of the whole file.
     #[must_use]
     pub fn records(&self) -> u64 {
@@ -307,9 +414,25 @@ impl fmt::Display for Summary {
             if !rejected.is_empty() {
                 writeln!(f, "    rejected: {rejected}")?;
             }
+            let detail = exporter.detail.as_ref();
+            for fault in detail.iter().flat_map(|d| &d.row.faults) {
+                writeln!(f, "    fault {}: {}", fault.name, fault.evidence)?;
+                writeln!(f, "      to do: {}", fault.remedy)?;
+            }
+            let told = detail.iter().flat_map(|d| &d.options).filter(|(_, entries)| *entries != 0);
+            let told: Vec<String> = told.map(|(table, entries)| format!("{table} {entries}")).collect();
+            if !told.is_empty() {
+                writeln!(f, "    options told: {}", told.join(", "))?;
+            }
             for ((version, observation_domain), domain) in &exporter.domains {
                 write!(f, "    {} domain {observation_domain}: ", version.label())?;
-                domain.write(f, *version)?;
+                let of_domain = |t: &&TemplateRow| (t.domain.0, t.domain.2) == (version.label(), *observation_domain);
+                let known = detail.iter().flat_map(|d| &d.templates).filter(of_domain);
+                let mut known: Vec<&TemplateRow> = known.collect();
+                // Ports may define the same one, and the address's shared domain has it again.
+                known.sort_by_key(|t| t.id);
+                known.dedup_by(|a, b| a.id == b.id && a.fields == b.fields);
+                domain.write(f, *version, &known)?;
             }
         }
         Ok(())
@@ -317,7 +440,7 @@ impl fmt::Display for Summary {
 }
 
 impl DomainSummary {
-    fn write(&self, f: &mut fmt::Formatter<'_>, version: Version) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, version: Version, known: &[&TemplateRow]) -> fmt::Result {
         let [data, options, templates] = self.sets;
         write!(f, "{} datagrams, {} flows, {} options records; ", self.datagrams, self.records, self.options_records)?;
         write!(f, "sets: {data} data, {options} options, {templates} templates")?;
@@ -352,8 +475,19 @@ impl DomainSummary {
         for (id, records) in self.templates.iter().filter(|(id, _)| **id != 0) {
             writeln!(f, "      template {id}: {records} flows")?;
         }
+        for template in known {
+            let kind = if template.scopes.is_some() { "options template" } else { "template" };
+            let fields: Vec<String> = template.fields.iter().map(field).collect();
+            writeln!(f, "      {kind} {} is {}", template.id, fields.join(" "))?;
+        }
         Ok(())
     }
+}
+
+/// `octetDeltaCount(4)`; a star where each record says how long it is. Names can come from an exporter.
+fn field(field: &FieldRow) -> String {
+    let length = field.length.map_or_else(|| "*".to_owned(), |length| length.to_string());
+    format!("{}({length})", field.name.escape_debug())
 }
 
 /// `label count, label count` of what is not zero.

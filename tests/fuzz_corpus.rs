@@ -11,10 +11,16 @@ mod deep;
 mod element_seeds;
 #[path = "../fuzz/src/elements.rs"]
 mod elements;
+#[path = "../fuzz/src/encode.rs"]
+mod encode;
+#[path = "fuzz_corpus/encoded.rs"]
+mod encoded;
 #[path = "common/frames.rs"]
 mod frames;
 #[path = "../fuzz/src/invariants.rs"]
 mod invariants;
+#[path = "../fuzz/src/reference.rs"]
+mod reference;
 #[path = "fuzz_corpus/seeds.rs"]
 mod seeds;
 
@@ -58,6 +64,8 @@ fn seeds_are_what_their_source_says() {
     compare("elements", element_seeds::files().into_iter().map(|(name, octets, _)| (name, octets)).collect());
     compare("section", deep::sections());
     compare("list", deep::list_records());
+    compare("conversation", encoded::conversations());
+    compare("reference", encoded::templates());
 }
 
 #[test]
@@ -125,6 +133,14 @@ fn every_section_and_list_of_the_corpus_keeps_the_promises() {
     }
 }
 
+#[test]
+fn every_template_of_the_corpus_reads_alike_in_both_decoders() {
+    for (name, octets) in inputs("reference") {
+        eprintln!("{name}");
+        assert!(reference::check_reference(&octets) > 0, "{name} gives no row");
+    }
+}
+
 /// Every cut of every seed, as a datagram of its own: the lengths lie in all places.
 #[test]
 fn every_cut_of_a_seed_keeps_the_promises() {
@@ -161,6 +177,11 @@ fn seeds_reach_the_flows() {
         ("v9_redefinition", 6),
         ("v9_id_changes_kind", 1),
         ("ipfix_two_domains", 2),
+        ("encoded_biflows", 4),
+        ("encoded_firewall", 5),
+        ("encoded_fixed", 3),
+        ("encoded_options", 1),
+        ("encoded_lists", 3),
     ] {
         let input = fs::read(corpus("conversation").join(name)).unwrap();
         assert!(invariants::check_conversation(&input) >= flows, "{name}: fewer than {flows} flows");
@@ -173,7 +194,7 @@ fn seeds_reach_the_flows() {
 
 #[test]
 fn the_corpus_stays_small() {
-    let octets: usize = ["datagram", "conversation", "capture", "elements", "section", "list"]
+    let octets: usize = ["datagram", "conversation", "capture", "elements", "section", "list", "reference"]
         .iter()
         .flat_map(|t| inputs(t))
         .map(|(_, o)| o.len())

@@ -269,7 +269,7 @@ pub fn conversations() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Datagrams as the target `conversation` reads them; `true` is a pause before.
-fn talk(datagrams: &[(bool, Vec<u8>)]) -> Vec<u8> {
+pub fn talk(datagrams: &[(bool, Vec<u8>)]) -> Vec<u8> {
     datagrams.iter().fold(Vec::new(), |mut out, (pause, octets)| {
         let word = u16::try_from(octets.len()).unwrap() | if *pause { 0x8000 } else { 0 };
         out.extend(word.to_be_bytes());

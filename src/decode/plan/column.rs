@@ -167,20 +167,24 @@ fn integers(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: 
 
 /// True if what else the record says decides whether a value counts.
 fn asks_record(slot: Slot) -> bool {
-    use Slot as S;
-    matches!(slot, S::NextHeader | S::SrcMaskV6 | S::DstMaskV6 | S::IcmpTypeCodeV6 | S::IcmpTypeV6 | S::IcmpCodeV6)
+    matches!(slot, Slot::NextHeader | Slot::IcmpTypeCodeV6 | Slot::IcmpTypeV6 | Slot::IcmpCodeV6)
 }
 
-/// In a template with both families the fields of the other one are 0. Next headers that are extensions (hop-by-hop,
-/// routing, fragment, destination, mobility, HIP, shim6) say nothing of the protocol.
+/// In a template with both families the fields of the other one are 0, or not the flow's. Next headers that are extensions
+/// (hop-by-hop, routing, fragment, destination, mobility, HIP, shim6) say nothing of the protocol.
 fn applies(slot: Slot, value: u64, record: &FlowRecord) -> bool {
-    if slot == Slot::NextHeader {
-        return !record.has(Presence::PROTOCOL) && !matches!(value, 0 | 43 | 44 | 60 | 135 | 139 | 140);
+    // The mask of the address's family; what stands alone is it.
+    let mask = |mask, v4, v6| !record.has(mask) || record.has(v6) || value != 0 && !record.has(v4);
+    match slot {
+        Slot::NextHeader => {
+            return !record.has(Presence::PROTOCOL) && !matches!(value, 0 | 43 | 44 | 60 | 135 | 139 | 140);
+        }
+        Slot::SrcMaskV6 => return mask(Presence::SRC_MASK, Presence::SRC_V4, Presence::SRC_V6),
+        Slot::DstMaskV6 => return mask(Presence::DST_MASK, Presence::DST_V4, Presence::DST_V6),
+        _ => {}
     }
     value != 0
         || match slot {
-            Slot::SrcMaskV6 => record.has(Presence::SRC_V6),
-            Slot::DstMaskV6 => record.has(Presence::DST_V6),
             Slot::IcmpTypeCodeV6 | Slot::IcmpTypeV6 | Slot::IcmpCodeV6 => record.protocol == 58,
             _ => true,
         }

@@ -188,6 +188,8 @@ fn decided_at_run_time(candidate: &Candidate, chosen: &[Candidate]) -> bool {
             Slot::SrcV4 | Slot::SrcV6 => has(Slot::SrcV4) && has(Slot::SrcV6),
             Slot::DstV4 | Slot::DstV6 => has(Slot::DstV4) && has(Slot::DstV6),
             Slot::NextHopV4 | Slot::NextHopV6 => has(Slot::NextHopV4) && has(Slot::NextHopV6),
+            Slot::SrcMaskV4 | Slot::SrcMaskV6 => has(Slot::SrcMaskV4) && has(Slot::SrcMaskV6),
+            Slot::DstMaskV4 | Slot::DstMaskV6 => has(Slot::DstMaskV4) && has(Slot::DstMaskV6),
             _ => false,
         }
 }

@@ -57,6 +57,15 @@ pub const BATCH_EXPORTERS_MAX: usize = 60_000;
 /// Senders (address, port, version, domain, listener) in a worker's private cache; a full one is
 /// emptied and fills again from the table.
 pub const WORKER_CACHE_MAX: usize = 16_384;
+/// Prefixes in each of the lists of senders.
+pub const ADMISSION_PREFIXES_MAX: usize = 16_384;
+/// Datagrams a second that one exporter may send; 0 is as many as it likes. The largest is more than a core decodes.
+pub const RATE_DATAGRAMS: Range = range(0, 0, 10_000_000);
+/// Octets a second that one exporter may send; 0 is as many as it likes.
+pub const RATE_OCTETS: Range = range(0, 0, 16 * GIB);
+/// What an exporter may send at once after a silence, as the time that it takes at its rate, milliseconds: exporters send
+/// what expired in a second in one go.
+pub const RATE_BURST_MS: Range = range(2_000, 100, 60_000);
 /// Log lines a minute about exporters seen for the first time.
 pub const NOTICES_PER_MINUTE: u32 = 60;
 /// Octets of a datagram that go into a log line.

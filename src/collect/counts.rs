@@ -13,6 +13,8 @@ pub(super) struct Counts {
     processed: u64,
     trailing: u64,
     refused: [u64; REFUSE_REASONS.len()],
+    /// Sender of the last datagram refused for each reason, for a log line.
+    pub last_refused: [Option<SocketAddr>; REFUSE_REASONS.len()],
     rejected: [u64; DecodeErrorKind::ALL.len()],
     /// The last rejected datagram of each kind, for a log line.
     pub last_rejected: [Option<(SocketAddr, DecodeError)>; DecodeErrorKind::ALL.len()],
@@ -41,8 +43,9 @@ pub(super) struct Counts {
 
 impl Counts {
     /// A datagram that admission refused.
-    pub fn refuse(&mut self, refusal: Refusal) {
-        self.refused[refusal.index()] += 1;
+    pub fn refuse(&mut self, peer: SocketAddr, refusal: Refusal) {
+        self.refused[refusal as usize] += 1;
+        self.last_refused[refusal as usize] = Some(peer);
     }
 
     /// A datagram of which nothing was used.
@@ -84,9 +87,9 @@ impl Counts {
         self.duplicated += delta.duplicates;
     }
 
-    /// Refused datagrams, by reason.
-    pub fn refusals(&self) -> u64 {
-        self.refused.iter().sum()
+    /// Datagrams refused for `refusal`.
+    pub fn refusals(&self, refusal: Refusal) -> u64 {
+        self.refused[refusal as usize]
     }
 
     /// Rejected datagrams of `kind`.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::CollectSettings;
-use super::admit::Refusal;
+use super::admit::{Admission, Bucket, Refusal};
 use super::domains::{Domains, Ends, Found};
 use super::gateway::Gateways;
 use super::notices::Notices;
@@ -48,6 +48,9 @@ pub struct ExporterEntry {
     pub(super) rejected: AtomicU64,
     pub(super) malformed: AtomicU64,
     pub(super) sampling_unknown: AtomicU64,
+    pub(super) refused: AtomicU64,
+    /// What it may send; None without a limit.
+    pub(super) bucket: Option<Bucket>,
     known: AtomicBool,
     /// Its address is that of a default gateway of this host.
     pub(super) is_gateway: bool,
@@ -85,6 +88,8 @@ pub struct ExporterCounts {
     pub sets_malformed: u64,
     /// Records whose sampling rate nothing told.
     pub sampling_unknown: u64,
+    /// Datagrams refused because they came too fast; not among `datagrams`.
+    pub refused: u64,
     /// Sets of data or options that were decoded: what makes an exporter known.
     pub sets_used: u64,
     /// Receive time of the newest, Unix nanoseconds.
@@ -94,6 +99,7 @@ pub struct ExporterCounts {
 /// All exporters of the process.
 #[derive(Debug)]
 pub struct ExporterTable {
+    admission: Admission,
     pub(super) rules: Arc<Rules>,
     pub(super) silence_ns: u64,
     /// What `count_faults` found last.
@@ -130,6 +136,7 @@ impl ExporterTable {
             silence_ns: u64::try_from(settings.silence_hint.as_nanos()).unwrap_or(u64::MAX),
             own_clock_ms: Mutex::default(),
             next_faults_ns: AtomicU64::new(0),
+            admission: Admission::new(&settings.admission),
             gateways: Gateways::default(),
             budget,
             books,
@@ -146,6 +153,12 @@ impl ExporterTable {
     #[must_use]
     pub fn watching(self, gateways: Gateways) -> Self {
         Self { gateways, ..self }
+    }
+
+    /// True if `address` may send at all.
+    #[inline]
+    pub(super) fn admits(&self, address: IpAddr) -> bool {
+        self.admission.admits(address)
     }
 
     /// The domain for a datagram that came in at `listener` (its index) from `peer` at `now_ns`, made
@@ -218,7 +231,8 @@ impl ExporterTable {
         if let Some(entry) = lock(self.shard(key)).get(&key) {
             return Ok(Arc::clone(entry));
         }
-        let known = self.rules.names_one(rule) && self.room_for_known(now_ns);
+        let is_named = self.rules.names_one(rule) || self.admission.names(key.1);
+        let known = is_named && self.room_for_known(now_ns);
         if !known && unknown.len() >= EXPORTERS_UNKNOWN_MAX {
             self.evict_unknown(&mut unknown, now_ns)?;
         }
@@ -232,6 +246,8 @@ impl ExporterTable {
             rejected: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             sampling_unknown: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            bucket: Bucket::new(self.rules.rate(rule)),
             known: AtomicBool::new(known),
             is_gateway: self.gateways.contains(key.1),
             is_named: self.rules.names_one(rule),
@@ -335,6 +351,7 @@ impl ExporterTable {
         add(&entry.rejected, counts.rejected);
         add(&entry.malformed, counts.sets_malformed);
         add(&entry.sampling_unknown, counts.sampling_unknown);
+        add(&entry.refused, counts.refused);
         if entry.is_gateway {
             self.books.gateway_datagrams.add(counts.datagrams);
         }

@@ -25,7 +25,7 @@ mod steer;
 mod sys;
 mod worker;
 
-pub use admit::Refusal;
+pub use admit::{AdmissionSettings, Prefix, RateLimit, Refusal};
 pub use collector::{Collector, DrainReport, Workers};
 pub use exporters::ExporterTable;
 pub use faults::{Fault, FaultKind, Judge, offset as clock_offset, own_clock, skew_of};
@@ -138,6 +138,10 @@ pub struct ExporterRule {
     pub session: Option<SessionPolicy>,
     /// How its messages are meant.
     pub profile: Profile,
+    /// Datagrams a second instead of those of all exporters; 0 lifts the limit.
+    pub datagrams_per_second: Option<u64>,
+    /// Octets a second instead of those of all exporters; 0 lifts the limit.
+    pub octets_per_second: Option<u64>,
 }
 
 /// What receiving needs to know.
@@ -155,6 +159,8 @@ pub struct CollectSettings {
     pub steering: Steering,
     /// This process alone may use its ports.
     pub exclusive: bool,
+    /// Who may send, and how much.
+    pub admission: AdmissionSettings,
     /// Rules, in the order of the file.
     pub rules: Vec<ExporterRule>,
     /// Decoder settings of exporters that no rule changes.

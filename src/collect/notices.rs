@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::admit::Refusal;
 use super::exporters::{ExporterEntry, lock};
 use crate::decode::{DecodeError, DecodeErrorKind, TemplateEventKind, TemplateNews};
 use crate::flow::Version;
@@ -26,7 +27,7 @@ struct Budget {
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     rejected: [Throttle; DecodeErrorKind::ALL.len()],
-    refused: Throttle,
+    refused: [Throttle; Refusal::ALL.len()],
     panics: Throttle,
     socket_errors: Throttle,
     gateway_told: AtomicBool,
@@ -140,15 +141,23 @@ impl Notices {
         }
     }
 
-    /// `count` datagrams were refused.
-    pub fn refused(&self, now_ns: u64, count: u64) {
-        if let Some(datagrams) = self.refused.note(now_ns, count) {
-            tracing::warn!(
-                datagrams,
-                reason = "exporter_limit",
-                "datagrams refused since the last such line: too many new source addresses at once, which may be forged; \
-                 name true exporters in [[exporter]] rules or filter by source before this host"
-            );
+    /// `count` datagrams were refused for `refusal`, the last of them from `last`'s peer.
+    pub fn refused(&self, now_ns: u64, refusal: Refusal, count: u64, last: [Option<SocketAddr>; Refusal::ALL.len()]) {
+        let Some(peer) = last[refusal as usize] else { return };
+        if let Some(datagrams) = self.refused[refusal as usize].note(now_ns, count) {
+            let advice = match refusal {
+                Refusal::ExporterLimit => {
+                    "too many new source addresses at once, which may be forged; name true exporters in [[exporter]] \
+                     rules, list their networks in [admission] allow, or filter by source before this host"
+                }
+                Refusal::Denied => "[admission] allow and deny say who may send: a true exporter belongs on the first",
+                Refusal::RateLimited => {
+                    "it sends faster than [admission] or its [[exporter]] rule allows: find out why, or raise \
+                     datagrams_per_second or bytes_per_second for it"
+                }
+            };
+            let (reason, last_peer) = (refusal.label(), peer);
+            tracing::warn!(datagrams, reason, %last_peer, advice, "datagrams refused since the last such line");
         }
     }
 

@@ -42,6 +42,8 @@ pub struct ExporterStatus {
     pub records: u64,
     /// Datagrams rejected after the header was read.
     pub rejected: u64,
+    /// Datagrams refused because they came too fast; not among `datagrams`.
+    pub refused: u64,
     /// Sets and template records that made no sense.
     pub malformed: u64,
     /// Records whose sampling rate nothing told.
@@ -138,6 +140,7 @@ impl ExporterTable {
             octets: look.totals.octets,
             records: look.totals.records,
             rejected: read(&entry.rejected),
+            refused: read(&entry.refused),
             malformed: read(&entry.malformed),
             sampling_unknown: look.sampling_unknown,
             pace: lock(&entry.pace).picture(look.totals, judge.now_ns),

@@ -127,7 +127,7 @@ impl Pipeline {
                 }
             },
             Ok(Step::Rejected(error)) => self.counts.reject(raw.peer, error),
-            Ok(Step::Refused(refusal)) => self.counts.refuse(refusal),
+            Ok(Step::Refused(refusal)) => self.counts.refuse(raw.peer, refusal),
             Err(panic) => {
                 self.batch.truncate(mark);
                 self.recover(&datagram, panic.as_ref());
@@ -136,6 +136,9 @@ impl Pipeline {
     }
 
     fn decode(&mut self, listener: usize, datagram: &Datagram<'_>) -> Step {
+        if !self.parts.table.admits(datagram.peer.ip()) {
+            return Step::Refused(Refusal::Denied);
+        }
         let header = match decode::identify(datagram.octets) {
             Ok(header) => header,
             Err(error) => return Step::Rejected(error),
@@ -146,6 +149,9 @@ impl Pipeline {
             Err(refusal) => return Step::Refused(refusal),
         };
         self.current = Some(run);
+        if self.cache.found(run).exporter.bucket.as_ref().is_some_and(|b| !b.admits(octets.len(), self.now_ns)) {
+            return self.refuse_in_run(run, &header, datagram);
+        }
         let found = self.cache.found(run);
         if !found.exporter.announced.load(Ordering::Relaxed) {
             let name = self.parts.listeners.get(listener).map_or("", String::as_str);
@@ -153,6 +159,17 @@ impl Pipeline {
         }
         let outcome = (self.decoder)(datagram, &header, &found.domain, &mut self.batch);
         Step::Decoded { run, header, outcome }
+    }
+
+    /// An exporter sends too fast: its datagram is not decoded, but what it counts is told to the sequence accounting, so
+    /// that a refusal never looks like a loss on the way.
+    #[cold]
+    fn refuse_in_run(&mut self, run: usize, header: &Header, datagram: &Datagram<'_>) -> Step {
+        let run = self.cache.run_mut(run);
+        run.counts.refused += 1;
+        run.counts.last_seen_ns = run.counts.last_seen_ns.max(datagram.receive_ns);
+        run.notes.extend(header.sequence_note(datagram));
+        Step::Refused(Refusal::RateLimited)
     }
 
     fn accept(&mut self, run: usize, header: &Header, outcome: &Outcome, datagram: &Datagram<'_>, before: usize) {
@@ -259,8 +276,10 @@ impl Pipeline {
                 notices.rejected(self.now_ns, self.counts.rejections(kind), last);
             }
         }
-        if self.counts.refusals() != 0 {
-            notices.refused(self.now_ns, self.counts.refusals());
+        for refusal in Refusal::ALL {
+            if self.counts.refusals(refusal) != 0 {
+                notices.refused(self.now_ns, refusal, self.counts.refusals(refusal), self.counts.last_refused);
+            }
         }
         self.counts.publish(&self.parts.metrics.books);
     }

@@ -13,7 +13,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{CollectSettings, ExporterRule};
+use super::{CollectSettings, ExporterRule, RateLimit};
 use crate::decode::{DecodeSettings, Original, Originals, SessionPolicy};
 use crate::flow::{Exporter, Version};
 
@@ -28,6 +28,7 @@ pub struct Rules {
     listeners: Vec<TenantIndex>,
     decode: DecodeSettings,
     switch_id: Option<Box<str>>,
+    rate: RateLimit,
 }
 
 #[derive(Debug)]
@@ -73,7 +74,14 @@ impl Rules {
         rules
             .sort_by_key(|r| (std::cmp::Reverse(r.written.prefix.1), r.listener.is_none(), r.written.domain.is_none()));
         let switch_id = (!settings.switch_id_from_ip).then(|| settings.switch_id.clone().into_boxed_str());
-        Ok(Self { rules, tenants, listeners, decode: settings.decode.clone(), switch_id })
+        Ok(Self {
+            rules,
+            tenants,
+            listeners,
+            decode: settings.decode.clone(),
+            switch_id,
+            rate: settings.admission.limit,
+        })
     }
 
     /// The rule for a datagram.
@@ -146,6 +154,17 @@ impl Rules {
     pub fn session(&self, rule: RuleIndex, version: Version) -> SessionPolicy {
         let default = if version == Version::Ipfix { SessionPolicy::Port } else { SessionPolicy::Any };
         self.rule(rule).and_then(|r| r.written.session).unwrap_or(default)
+    }
+
+    /// What an exporter under `rule` may send.
+    #[must_use]
+    pub fn rate(&self, rule: RuleIndex) -> RateLimit {
+        let mut limit = self.rate;
+        if let Some(rule) = self.rule(rule) {
+            limit.datagrams_per_second = rule.written.datagrams_per_second.unwrap_or(limit.datagrams_per_second);
+            limit.octets_per_second = rule.written.octets_per_second.unwrap_or(limit.octets_per_second);
+        }
+        limit
     }
 
     /// True if `rule` names this one address: the operator knows the exporter.

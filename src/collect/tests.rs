@@ -28,6 +28,7 @@ pub(super) fn settings(listeners: usize, workers: usize) -> CollectSettings {
         steering: Steering::Kernel,
         exclusive: false,
         rules: Vec::new(),
+        admission: AdmissionSettings::default(),
         decode: DecodeSettings {
             selection: Selection::CORE,
             sampling_default: None,
@@ -57,6 +58,8 @@ pub(super) fn rule(prefix: &str, length: u8) -> ExporterRule {
         sampling_override: None,
         session: None,
         profile: Profile::default(),
+        datagrams_per_second: None,
+        octets_per_second: None,
     }
 }
 

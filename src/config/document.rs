@@ -120,6 +120,8 @@ const LISTS: &str = "
 # drop_odd_padding = true           # drop sets whose padding is not zero; default: false
 # teach_elements = true             # its type records (RFC 5610) name enterprise elements; default: false
 # session = \"port\"                  # any: all source ports of an address share templates; port: each has its own
+# datagrams_per_second = 5000       # instead of [admission] datagrams_per_second; 0 lifts the limit
+# bytes_per_second = 4000000        # instead of [admission] bytes_per_second, in octets; 0 lifts the limit
 ";
 
 #[cfg(test)]

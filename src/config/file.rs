@@ -38,6 +38,8 @@ pub(super) const EXPORTER_FIELDS: &[&str] = &[
     "mediator",
     "drop_odd_padding",
     "teach_elements",
+    "datagrams_per_second",
+    "bytes_per_second",
 ];
 
 /// What a file says.

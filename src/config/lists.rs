@@ -7,7 +7,7 @@ use super::error::Faults;
 use super::keys::nearest;
 use super::written::{Row, Scalar};
 use super::{profile, value};
-use crate::collect::{ExporterRule, ListenerSettings};
+use crate::collect::{ExporterRule, ListenerSettings, Prefix};
 use crate::decode::SessionPolicy;
 use crate::limits;
 
@@ -121,6 +121,8 @@ pub(super) fn rules(rows: &[Row], listeners: &[ListenerSettings], faults: &mut F
             sampling_override: narrow(number(row, "sampling_override", 1, rate_max, faults)),
             session: field(row, "session", faults, session),
             profile: profile::profile(row, faults),
+            datagrams_per_second: rate(row, "datagrams_per_second", limits::RATE_DATAGRAMS, faults),
+            octets_per_second: rate(row, "bytes_per_second", limits::RATE_OCTETS, faults),
         };
         for prefix in prefixes {
             let rule = ExporterRule { prefix, ..template.clone() };
@@ -135,6 +137,39 @@ pub(super) fn rules(rows: &[Row], listeners: &[ListenerSettings], faults: &mut F
         }
     }
     rules
+}
+
+/// A rate of an exporter as a whole: one domain of several cannot have its own.
+fn rate(row: &Row, name: &str, range: limits::Range, faults: &mut Faults) -> Option<u64> {
+    let rate = number(row, name, range.min, range.max, faults)?;
+    if row.field("domain").is_some() {
+        faults.add(format!(
+            "{}: {name} = {rate} beside domain: a rate holds for all domains of an exporter; give it in a rule without domain",
+            row.place()
+        ));
+    }
+    Some(rate)
+}
+
+/// A comma-separated list of prefixes.
+pub(super) fn prefixes(id: &str, place: &str, text: &str, faults: &mut Faults) -> Vec<Prefix> {
+    let entries: Vec<&str> = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    if entries.len() > limits::ADMISSION_PREFIXES_MAX {
+        faults.add(format!(
+            "{place}: {id} has {} prefixes; at most {} are taken: join them to wider ones",
+            entries.len(),
+            limits::ADMISSION_PREFIXES_MAX
+        ));
+        return Vec::new();
+    }
+    let mut list = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match prefix(entry) {
+            Ok(prefix) => list.push(prefix),
+            Err(problem) => faults.add(format!("{place}: {id}: {entry:?} {problem}")),
+        }
+    }
+    list
 }
 
 /// A checked text field; empty counts as not given.

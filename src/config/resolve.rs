@@ -13,7 +13,7 @@ use super::value::{Value, render};
 use super::values::Values;
 use super::written::Origin;
 use super::{LogFormat, LogSettings, Machine, Note, Settings, access, fields, lists};
-use crate::collect::{CollectSettings, ListenerSettings, Pin, Steering};
+use crate::collect::{AdmissionSettings, CollectSettings, ListenerSettings, Pin, RateLimit, Steering};
 use crate::decode::{DecodeSettings, Selection};
 use crate::element::Registry;
 use crate::limits;
@@ -95,6 +95,7 @@ pub(super) fn settings(
             },
             steering,
             exclusive,
+            admission: admission(values, faults),
             rules,
             decode: DecodeSettings {
                 selection: {
@@ -268,6 +269,20 @@ fn backend(values: &Values, faults: &mut Faults) -> (BackendUrl, Option<Secret>)
         return (BackendUrl { tls: false, host, port: 0, path, display }, None);
     };
     (base.with_endpoint(endpoint), base.credentials().cloned())
+}
+
+/// Who may send, and how much.
+fn admission(values: &Values, faults: &mut Faults) -> AdmissionSettings {
+    let mut list = |id: &str, shown: &str| lists::prefixes(shown, &values.origin(id).place(), values.text(id), faults);
+    AdmissionSettings {
+        allow: list("admission.allow", "[admission] allow"),
+        deny: list("admission.deny", "[admission] deny"),
+        limit: RateLimit {
+            datagrams_per_second: values.number("admission.datagrams_per_second") as u64,
+            octets_per_second: values.size("admission.bytes_per_second"),
+            burst: values.duration("admission.burst"),
+        },
+    }
 }
 
 /// The instance's name, if one was given. It stands in a request's head, so it has to be ASCII.

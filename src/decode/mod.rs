@@ -82,6 +82,22 @@ pub struct Header {
     pub sampling: u16,
 }
 
+impl Header {
+    /// What a message that nobody decodes is to the sequence accounting: its number, and its units where the header
+    /// tells them (IX-21: IPFIX counts data records, which only the sets tell).
+    #[must_use]
+    pub fn sequence_note(&self, datagram: &Datagram<'_>) -> Option<SequenceNote> {
+        let units = match self.version {
+            Version::V1 => return None,
+            Version::V5 | Version::V7 => Some(u32::from(self.count_or_length.min(v5::count_max(self.version)))),
+            Version::V9 => Some(1),
+            Version::Ipfix => None,
+        };
+        let (port, fingerprint) = (datagram.peer.port(), sequence::fingerprint(datagram.octets));
+        Some(SequenceNote { sequence: self.sequence, units, flows: None, port, fingerprint })
+    }
+}
+
 /// What a datagram came to; all counts are of this datagram alone.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {

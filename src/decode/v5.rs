@@ -54,6 +54,11 @@ const fn layout(version: Version) -> Layout {
     }
 }
 
+/// Most rows that a message of `version` holds.
+pub(super) const fn count_max(version: Version) -> u16 {
+    layout(version).count_max
+}
+
 /// Octets of the fixed header of `version`.
 pub(super) const fn header_octets(version: Version) -> usize {
     layout(version).header_octets

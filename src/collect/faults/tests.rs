@@ -52,6 +52,7 @@ fn healthy() -> ExporterStatus {
         octets: 10_000,
         records: 3_000,
         rejected: 0,
+        refused: 0,
         malformed: 0,
         sampling_unknown: 0,
         pace: Pacing { usual_gap_ns: Some(S), ..Pacing::default() },

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::collect::tests::{Queue, metrics, settings, v5};
+use crate::collect::tests::{Queue, metrics, rule, settings, v5};
+use crate::collect::{AdmissionSettings, CollectSettings, ExporterRule, RateLimit};
 use crate::metrics::Metrics;
 
 struct Rig {
@@ -12,8 +13,12 @@ struct Rig {
 }
 
 fn rig(batch_age: Duration) -> Rig {
+    rig_with(batch_age, &settings(1, 1))
+}
+
+fn rig_with(batch_age: Duration, settings: &CollectSettings) -> Rig {
     let metrics = metrics(1, 1);
-    let table = Arc::new(ExporterTable::new(&settings(1, 1), metrics.books.clone()).expect("table"));
+    let table = Arc::new(ExporterTable::new(settings, metrics.books.clone()).expect("table"));
     let queue = Queue::default();
     let pipeline = Pipeline::new(PipelineParts {
         table: Arc::clone(&table),
@@ -200,4 +205,66 @@ fn a_panic_costs_the_datagram_and_its_domain_only() {
     let row = &rig.table.snapshot(0)[0];
     assert_eq!((row.datagrams, row.rejected, row.records, row.domains.len()), (3, 1, 4, 1));
     assert_eq!(books.ledger().sets_explained, books.ledger().sets_seen);
+}
+
+#[test]
+fn a_1_who_may_not_send_is_refused_before_anything_is_learned() {
+    let mut admitted = settings(1, 1);
+    admitted.admission.allow = vec![("192.0.2.0".parse().expect("address"), 24)];
+    admitted.admission.deny = vec![("192.0.2.7".parse().expect("address"), 32)];
+    let mut rig = rig_with(Duration::from_secs(1), &admitted);
+    rig.pipeline.begin(1);
+    for last in 0..=255 {
+        for network in [[192, 0, 2], [198, 51, 100]] {
+            let [a, b, c] = network;
+            let peer = SocketAddr::from(([a, b, c, last], 5_000));
+            rig.pipeline.take(0, &RawDatagram { peer, ..raw(&v5(1, 0, 0)) }, 7);
+        }
+    }
+    rig.pipeline.end();
+    let books = &rig.metrics.books;
+    assert_eq!(books.refused[Refusal::Denied as usize].value(), 257);
+    assert_eq!((rig.table.len(), books.records_decoded()), (255, 255));
+    assert!(rig.table.snapshot(7).iter().all(|row| row.known), "a list of 256 addresses names them all");
+    assert_eq!(books.ledger().datagrams_explained, 512);
+}
+
+/// One exporter sends ten times its rate among a hundred: the others lose nothing, and what was refused is no loss on
+/// the way.
+#[test]
+fn a_17_who_sends_too_fast_loses_alone_and_by_name() {
+    let mut limited = settings(1, 1);
+    limited.admission = AdmissionSettings {
+        limit: RateLimit { datagrams_per_second: 100, octets_per_second: 0, burst: Duration::from_secs(1) },
+        ..AdmissionSettings::default()
+    };
+    limited.rules = vec![ExporterRule { datagrams_per_second: Some(0), ..rule("192.0.2.99", 32) }];
+    let mut rig = rig_with(Duration::from_secs(1), &limited);
+    let mut sequences = [0_u32; 100];
+    // Ten seconds in steps of 10 ms; 0 floods, and so does 99, whose rule lifts the limit.
+    for step in 0..1_000_u64 {
+        rig.pipeline.begin(1_000_000_000 + step * 10_000_000);
+        for exporter in 0..100_u8 {
+            let datagrams = if exporter == 0 || exporter == 99 { 10 } else { 1 };
+            for _ in 0..datagrams {
+                let sequence = &mut sequences[usize::from(exporter)];
+                let peer = SocketAddr::from(([192, 0, 2, exporter], 5_000));
+                rig.pipeline.take(0, &RawDatagram { peer, ..raw(&v5(2, *sequence, 0)) }, 7);
+                *sequence += 2;
+            }
+        }
+        rig.pipeline.end();
+        rig.pipeline.hand_over();
+    }
+    let rows = rig.table.snapshot(7);
+    for row in &rows[1..] {
+        let sent = if row.address.to_string() == "192.0.2.99" { 10_000 } else { 1_000 };
+        assert_eq!((row.datagrams, row.records, row.refused), (sent, 2 * sent, 0), "{}", row.address);
+    }
+    let flooder = &rows[0];
+    assert_eq!(flooder.datagrams + flooder.refused, 10_000);
+    assert!((1_090..=1_110).contains(&flooder.datagrams), "{flooder:?}");
+    let missing: u64 = rig.metrics.books.missing.iter().map(crate::metrics::Tally::value).sum();
+    assert_eq!(missing, 0, "a refusal is told to the sequence accounting");
+    assert_eq!(rig.metrics.books.refused[Refusal::RateLimited as usize].value(), flooder.refused);
 }

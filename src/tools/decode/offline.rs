@@ -255,6 +255,7 @@ impl Peer {
             octets: seen.octets,
             records: seen.records,
             rejected,
+            refused: 0,
             malformed: seen.malformed,
             sampling_unknown: seen.sampling_unknown,
             pace: Pacing {

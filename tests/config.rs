@@ -411,6 +411,9 @@ fn every_key_changes_the_settings() {
         if id == "decode.elements_file" {
             flags = Overrides::default().with(&id, elements.to_str().expect("a path in UTF-8"));
         }
+        if id == "admission.allow" || id == "admission.deny" {
+            flags = Overrides::default().with(&id, "192.0.2.0/24, 2001:db8::1");
+        }
         // auto and text look the same by now.
         if id == "log.format" {
             flags = Overrides::default().with(&id, "json");
@@ -418,6 +421,19 @@ fn every_key_changes_the_settings() {
         let changed = without_file(&[], &flags).unwrap_or_else(|e| panic!("{id}: {e:?}")).settings;
         assert_ne!(format!("{changed:?}"), plain, "{id} has no effect");
     }
+}
+
+#[test]
+fn lists_of_senders_name_the_wrong_prefix_and_rates_hold_for_whole_exporters() {
+    let told = |flags: Overrides| format!("{:?}", without_file(&[], &flags).expect_err("wrong"));
+    let wrong = told(Overrides::default().with("admission.allow", "192.0.2.0/24, 192.0.2.9/24, routers"));
+    assert!(wrong.contains("--admission-allow") && wrong.contains("192.0.2.9/24"), "{wrong}");
+    assert!(wrong.contains("is \\\"192.0.2.0/24\\\" meant?") && wrong.contains("routers"), "{wrong}");
+    let rate = told(Overrides::default().with("admission.datagrams_per_second", "10000001"));
+    assert!(rate.contains("--admission-datagrams-per-second") && rate.contains("10000000"), "{rate}");
+    let text = "[[exporter]]\nprefix = \"192.0.2.1\"\ndomain = 7\nbytes_per_second = 1000\n";
+    let faults = format!("{:?}", with_file(text, &[], Overrides::default()).expect_err("wrong"));
+    assert!(faults.contains("bytes_per_second = 1000 beside domain"), "{faults}");
 }
 
 #[test]

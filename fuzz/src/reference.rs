@@ -195,6 +195,15 @@ fn known(record: &Octets, head: &Head) -> Known {
             known.insert(name, if name == "tcp_flags" { value & 0x0FFF } else { value });
         }
     }
+    // An interface that is none, and flags of what has none (the protocol is not TCP).
+    for name in ["input_if", "output_if"] {
+        if known.get(name).is_some_and(|index| [0x3FFF_FFFF, 0xFFFF_FFFF].contains(index)) {
+            known.remove(name);
+        }
+    }
+    if known.get("tcp_flags") == Some(&0) && known.get("protocol").is_some_and(|protocol| *protocol != 6) {
+        known.remove("tcp_flags");
+    }
     let octets = source(record, OCTETS.map(|(element, _, _)| element), |l| l > 0);
     if let Some((rank, value)) = octets
         && let Some(value) = number(value)
@@ -205,8 +214,10 @@ fn known(record: &Octets, head: &Head) -> Known {
     side(record, &mut known, ["src_v4", "src_v6"], [8, 27], version);
     side(record, &mut known, ["dst_v4", "dst_v6"], [12, 28], version);
     side(record, &mut known, ["next_hop_v4", "next_hop_v6"], [15, 62], version);
+    // Nobody is at an address of zeroes.
+    known.retain(|name, address| !name.starts_with("next_hop") || *address != 0);
     for (name, sources) in [("src_mac", [(0, 56), (0, 81)]), ("dst_mac", [(0, 80), (0, 57)])] {
-        known.extend(exactly(record, &sources, 6).map(|mac| (name, mac)));
+        known.extend(exactly(record, &sources, 6).filter(|mac| *mac != 0).map(|mac| (name, mac)));
     }
     for (name, family, id) in
         [("src_mask", ["src_v4", "src_v6"], [9, 29]), ("dst_mask", ["dst_v4", "dst_v6"], [13, 30])]

@@ -120,6 +120,11 @@ const LISTS: &str = "
 # drop_odd_padding = true           # drop sets whose padding is not zero; default: false
 # teach_elements = true             # its type records (RFC 5610) name enterprise elements; default: false
 # session = \"port\"                  # any: all source ports of an address share templates; port: each has its own
+#
+# Rates hold for an exporter as a whole: they stand in rules without domain.
+#
+# [[exporter]]
+# prefix = \"198.51.100.0/24\"
 # datagrams_per_second = 5000       # instead of [admission] datagrams_per_second; 0 lifts the limit
 # bytes_per_second = 4000000        # instead of [admission] bytes_per_second, in octets; 0 lifts the limit
 ";
@@ -167,7 +172,8 @@ mod tests {
         let settings = load_text(&examples).settings;
         assert_eq!(settings.collect.listeners.len(), 1);
         assert_eq!(settings.collect.listeners[0].name, "campus");
-        assert_eq!(settings.collect.rules.len(), 1);
+        assert_eq!(settings.collect.rules.len(), 2);
         assert_eq!(settings.collect.rules[0].sampling_override, Some(1_000));
+        assert_eq!(settings.collect.rules[1].octets_per_second, Some(4_000_000));
     }
 }

@@ -46,8 +46,8 @@ pub(super) fn judge(record: &mut FlowRecord) {
     judge_values(record);
 }
 
-/// Values that say that nothing is known: a direction that is neither
-/// (IX-49), interfaces that are none, addresses of zeroes, flags of what has none.
+/// Values that say that nothing is known: a direction that is neither (IX-49), interfaces that are none, addresses of
+/// zeroes, flags of what has none.
 #[inline]
 pub(super) fn judge_values(record: &mut FlowRecord) {
     judge_direction(record);

@@ -5,7 +5,7 @@ use super::canon::is_wanted;
 use super::clock::{Clock, place};
 use super::event::{Firewall, is_event};
 use super::extra::shows;
-use super::judge::{is_statistics, octets_per_packet};
+use super::judge::{may_be_statistics, octets_per_packet};
 use super::rich::Rich;
 use super::step::{Keep, Role, Slot, Step, TimeKind, Width, roles, width};
 use crate::decode::selection::{DecodeSettings, Elements, Selection};
@@ -25,7 +25,11 @@ struct Candidate {
 /// Compiles a data template, as it is meant and as the `wire` has it; the version is filled in by the runner.
 pub(super) fn data(template: &Template, wire: &Template, version: Version, settings: &DecodeSettings) -> DataPlan {
     let DecodeSettings { selection, profile, .. } = settings;
-    DataPlan { rich: Rich::compile(template, version, selection, profile), ..columns(template, wire, selection) }
+    let rich = Rich::compile(template, version, selection, profile);
+    // Where neither packets nor lists are looked into, the template alone decides.
+    let looks_inside = rich.as_ref().is_some_and(|rich| rich.looks_inside());
+    let is_statistics = selection.judges() && !looks_inside && may_be_statistics(template);
+    DataPlan { rich, is_statistics, ..columns(template, wire, selection) }
 }
 
 /// The part that moves octets to fields of the record, and those that are kept as on the `wire`, which differs from
@@ -104,7 +108,7 @@ pub(super) fn columns(template: &Template, wire: &Template, selection: &Selectio
         end: end.map_or(TimeKind::None, |t| t.0),
         time_source: start.or(end).map_or(TimeSource::Header, |t| t.1),
         clocks: Clock::best_first(clocks),
-        is_statistics: selection.judges() && is_statistics(template),
+        is_statistics: false,
         octets_per_packet: held_together.then(|| octets_per_packet(prototype.bytes_kind)),
         judges: selection.judges(),
         prototype,

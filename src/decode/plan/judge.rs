@@ -90,14 +90,10 @@ pub(super) const fn judge_direction(record: &mut FlowRecord) {
     }
 }
 
-/// True if a data template tells of the exporter itself and of no traffic (D-1).
-pub(super) fn is_statistics(template: &Template) -> bool {
-    of_the_exporter(template) && !template.fields.iter().any(|f| holds_traffic(f.element))
-}
-
-/// The same but for sections of packets and lists, which tell at the record whether there was any.
+/// True if a data template tells of the exporter itself and of no traffic (D-1), but for sections of packets and lists,
+/// which tell at the record whether there was any.
 pub(super) fn may_be_statistics(template: &Template) -> bool {
-    of_the_exporter(template) && !template.fields.iter().any(|f| is_of_traffic(f.element))
+    of_the_exporter(template) && !template.fields.iter().any(|f| f.length > 0 && is_of_traffic(f.element))
 }
 
 /// True if a record of such a template was given no traffic: neither ends, nor counters that it had not `before`.
@@ -108,18 +104,12 @@ pub(super) const fn is_no_traffic(record: &FlowRecord, before: Presence) -> bool
 }
 
 fn of_the_exporter(template: &Template) -> bool {
-    template.fields.iter().any(|f| is_of_the_exporter(f.element))
+    template.fields.iter().any(|f| f.length > 0 && is_of_the_exporter(f.element))
 }
 
 /// Counts of the exporting and metering processes.
 const fn is_of_the_exporter(element: ElementId) -> bool {
     element.pen == 0 && matches!(element.id, 40..=42 | 163..=168 | 407 | 426 | 427 | 433)
-}
-
-/// Sections of packets, and lists, which may hold traffic; or what is traffic by itself.
-fn holds_traffic(element: ElementId) -> bool {
-    let holds = element.pen == 0 && matches!(element.id, 104 | 291..=293 | 313..=317);
-    holds || is_of_traffic(element)
 }
 
 /// Addresses and MACs of either side.

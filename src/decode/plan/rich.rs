@@ -160,6 +160,11 @@ impl Rich {
         asks.then(|| Box::new(rich))
     }
 
+    /// A packet or a list may hold traffic that the record itself does not tell of.
+    pub(super) const fn looks_inside(&self) -> bool {
+        self.section.is_some() || self.lists.is_some()
+    }
+
     /// Sees record `index` of `batch`, the last one so far, which was read from `view`.
     pub(super) fn apply(
         &self,

@@ -134,14 +134,13 @@ pub const SECTION_LABELS_MAX: usize = 8;
 pub const SECTION_EXTENSIONS_MAX: usize = 8;
 /// Labels of an MPLS stack that a record tells element by element (70 to 79) or as a whole (316).
 pub const MPLS_LABELS_MAX: usize = 10;
-/// Octets of a text from the wire: names of users, applications, groups. Longer ones are cut.
+/// Octets of a text from the wire: names of users, applications, interfaces (whose descriptions end at 80 to 240). Longer
+/// ones are cut.
 pub const TEXT_OCTETS_MAX: usize = 256;
 /// Fields that the flows of lists in one message inherit from the records round them, 16 a row: more is an amplifier.
 pub const FIELDS_LENT_PER_MESSAGE_MAX: usize = 16 * ROWS_PER_MESSAGE_MAX;
 /// Entries of one options table of one exporter.
 pub const OPTIONS_ENTRIES_PER_TABLE_MAX: usize = 16_384;
-/// Text of an options record that is kept, octets: interface descriptions end at 80 to 240.
-pub const OPTIONS_TEXT_OCTETS_MAX: usize = 256;
 /// Keys of one options record, of each kind: routers name an interface as input and as output.
 pub const OPTIONS_KEYS_MAX: usize = 4;
 /// Octets of an applicationId (RFC 6759) that names are kept for; makers send 4 to 9.

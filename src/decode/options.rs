@@ -8,7 +8,6 @@ mod names;
 mod picture;
 mod properties;
 mod table;
-mod text;
 mod types;
 
 use std::sync::PoisonError;
@@ -19,7 +18,6 @@ pub(super) use self::names::{APPLICATION, ApplicationId, INTERFACE, NameTables};
 use self::properties::PropertiesPlan;
 pub(super) use self::properties::{Properties, PropertiesTable};
 pub(super) use self::table::Purse;
-pub(super) use self::text::{TEXT_ROOM, text};
 use self::types::TypePlan;
 use super::Outcome;
 use super::domain::{Domain, ExporterState};
@@ -131,7 +129,7 @@ impl OptionsPlan {
 
     /// Octets that it takes beside those of its template's fields.
     pub(super) fn octets(&self) -> u64 {
-        let properties = self.properties.as_ref().map_or(0, |_| self.lengths.len() as u64 * 44);
+        let properties = self.properties.as_ref().map_or(0, |_| self.lengths.len() as u64 * 48);
         properties + self.names.as_ref().map_or(0, |_| size_of::<NamesPlan>() as u64)
     }
 

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use super::fields::Fields;
 use super::table::{Purse, Table};
-use super::text::{TEXT_ROOM, TextRoom, text};
 use crate::decode::plan::{Place, RecordView};
+use crate::decode::text::{Room, text};
 use crate::decode::value::unsigned;
 use crate::limits::{APPLICATION_ID_OCTETS_MAX, OPTIONS_KEYS_MAX};
 
@@ -152,7 +152,7 @@ impl<const N: usize> Keyed<N> {
         Self { keys: keys.into_iter().take(OPTIONS_KEYS_MAX).collect(), texts }
     }
 
-    fn read<'a>(&self, view: &RecordView<'a>, rooms: &'a mut [TextRoom; N]) -> [Option<&'a str>; N] {
+    fn read<'a>(&self, view: &RecordView<'a>, rooms: &'a mut [Room; N]) -> [Option<&'a str>; N] {
         let mut said = [None; N];
         for ((said, place), room) in said.iter_mut().zip(&self.texts).zip(rooms) {
             *said = place.as_ref().and_then(|place| view.field(place)).map(|octets| text(octets, room));
@@ -171,7 +171,7 @@ impl<const N: usize> Keyed<N> {
         if self.keys.is_empty() {
             return;
         }
-        let mut rooms = [TEXT_ROOM; N];
+        let mut rooms = [Room::new(); N];
         let said = self.read(view, &mut rooms);
         for place in &self.keys {
             if let Some(key) = view.field(place).and_then(&key) {
@@ -219,7 +219,7 @@ impl NamesPlan {
         if let [Some(place)] = &self.domain
             && let Some(octets) = view.field(place)
         {
-            let mut room = TEXT_ROOM;
+            let mut room = Room::new();
             learn(&mut tables.domains, domain, (), [Some(text(octets, &mut room))], purse);
         }
         self.learn_facts(view, domain, &mut tables.facts, purse);

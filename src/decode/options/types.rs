@@ -1,9 +1,9 @@
 //! Type records (RFC 5610): an options record that says what an enterprise element is called and of which type it is.
 
 use super::fields::Fields;
-use super::text::{TEXT_ROOM, text};
 use crate::decode::domain::{ExporterState, LearnedBudget};
 use crate::decode::plan::{Place, RecordView};
+use crate::decode::text::{Room, text};
 use crate::decode::value::unsigned;
 use crate::element::{DataType, Taught};
 use crate::flow::ElementId;
@@ -33,7 +33,7 @@ impl TypePlan {
     /// Learns what one record says; false if it was refused.
     pub fn learn(&self, view: &RecordView<'_>, exporter: &ExporterState) -> bool {
         let number = |place: &Place| view.field(place).and_then(unsigned);
-        let mut room = TEXT_ROOM;
+        let mut room = Room::new();
         let name = view.field(&self.name).map(|octets| text(octets, &mut room)).unwrap_or_default();
         let data_type = match &self.data_type {
             Some(place) => number(place).and_then(|code| u8::try_from(code).ok()).and_then(DataType::from_code),

@@ -115,25 +115,3 @@ impl Lacking<'_> {
         self.batch.push_number(self.row, field, number);
     }
 }
-
-/// The field that means the same seen from the other end of the flow.
-pub(super) fn other_end(field: Field) -> Field {
-    const PAIRS: [(Field, Field); 14] = [
-        (Field::InputIfName, Field::OutputIfName),
-        (Field::InputIfDescription, Field::OutputIfDescription),
-        (Field::IngressVrf, Field::EgressVrf),
-        (Field::IngressVrfId, Field::EgressVrfId),
-        (Field::IngressAcl, Field::EgressAcl),
-        (Field::PrevAs, Field::NextAs),
-        (Field::SrcPrefix, Field::DstPrefix),
-        (Field::SrcSgtName, Field::DstSgtName),
-        (Field::PostSrcIp, Field::PostDstIp),
-        (Field::PostSrcPort, Field::PostDstPort),
-        (Field::PostSrcMac, Field::PostDstMac),
-        (Field::TunnelSrcIp, Field::TunnelDstIp),
-        (Field::InnerSrcIp, Field::InnerDstIp),
-        (Field::InnerSrcPort, Field::InnerDstPort),
-    ];
-    let pair = PAIRS.iter().find(|(one, other)| *one == field || *other == field);
-    pair.map_or(field, |(one, other)| if *one == field { *other } else { *one })
-}

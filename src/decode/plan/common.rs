@@ -1,6 +1,7 @@
 //! Common properties of a data record (RFC 5473): what options said once under its commonPropertiesId 137.
 
-use super::by_options::{Lacking, other_end};
+use super::by_options::Lacking;
+use super::extra_class::other_end;
 use super::fill::fill;
 use super::rich::{Place, RecordView};
 use super::run::{Ran, RunContext};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::extra::Given;
 use super::extra_sources::Read;
-use crate::decode::text::Text;
+use crate::decode::text::{Room, is_whole, text};
 use crate::decode::value::unsigned;
 use crate::flow::{Field, FlowBatch};
 use crate::limits::MPLS_LABELS_MAX;
@@ -34,9 +34,10 @@ pub(super) fn read(field: Field, read: Read, zero: bool, octets: &[u8], given: &
             return;
         }
         Read::Text => {
-            let text = Text::of_wire(octets);
-            if !text.as_octets().is_empty() {
-                given.octets(field, text.as_octets(), batch);
+            let mut room = Room::new();
+            let text = text(octets, &mut room);
+            if !text.is_empty() {
+                given.octets(field, text.as_bytes(), batch);
             }
             return;
         }
@@ -46,21 +47,39 @@ pub(super) fn read(field: Field, read: Read, zero: bool, octets: &[u8], given: &
         }
         Read::AppLabel => {
             if let Some(label) = unsigned(octets).filter(|label| *label != 0) {
-                let mut text = Text::new();
+                let mut text = Room::new();
                 let _ = write!(text, "{label}");
-                given.octets(field, text.as_octets(), batch);
+                given.octets(field, text.as_str().as_bytes(), batch);
             }
             return;
         }
         Read::AppId => {
             if let Some(text) = application(octets) {
-                given.octets(field, text.as_octets(), batch);
+                given.octets(field, text.as_str().as_bytes(), batch);
             }
             return;
         }
     };
     if let Some(number) = number {
         given.number(field, number, batch);
+    }
+}
+
+/// True if the field that is read so shows all that `octets` say.
+pub(super) fn shows_all(read: Read, octets: &[u8]) -> bool {
+    let fits = |bits: u8| unsigned(octets).is_some_and(|value| bits >= 64 || value >> bits == 0);
+    let is_of = |length: usize| octets.len() == length && octets.iter().any(|octet| *octet != 0);
+    match read {
+        Read::Number(bits) | Read::Low(bits) => fits(bits),
+        Read::IpVersion => matches!(unsigned(octets), Some(4 | 6)),
+        Read::Milliseconds => octets.len() == 8,
+        Read::V4 => is_of(4),
+        Read::V6 => is_of(16),
+        Read::Mac => is_of(6),
+        Read::Text => is_whole(octets),
+        Read::Octets => !octets.is_empty(),
+        // Only a part of it, or another form.
+        Read::CodePoint | Read::Segment | Read::Encapsulation | Read::AppId | Read::AppLabel => false,
     }
 }
 
@@ -79,12 +98,12 @@ fn segment(octets: &[u8]) -> Option<(u64, u64)> {
 /// applicationId 95 (RFC 6759): an engine, then its selector, here as `engine:selector`; of engine 20 the selector begins
 /// with an enterprise number: `20:enterprise:selector`. A selector of more than 64 bits stands in hexadecimal. All zeroes
 /// is no application.
-fn application(octets: &[u8]) -> Option<Text> {
+fn application(octets: &[u8]) -> Option<Room> {
     let (engine, selector) = octets.split_first()?;
     if selector.is_empty() || octets.iter().all(|octet| *octet == 0) {
         return None;
     }
-    let mut text = Text::new();
+    let mut text = Room::new();
     let _ = write!(text, "{engine}:");
     let selector = match selector.split_first_chunk() {
         Some((pen, rest)) if *engine == ENGINE_OF_ENTERPRISES && !rest.is_empty() => {

@@ -262,7 +262,7 @@ fn slow_value(read: Read, octets: &[u8], zero: bool) -> Option<Said> {
             while whole.len() > 256 {
                 whole.pop();
             }
-            text(whole.trim_end_matches(' ').to_owned())
+            text(whole.trim_ascii_end().to_owned())
         }
         Read::AppLabel => number(octets).filter(|n| *n > 0).and_then(|n| text(n.to_string())),
         Read::AppId => {

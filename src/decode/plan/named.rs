@@ -3,10 +3,12 @@
 //! A name is what the record says, else what the exporter's options said of the number in it. A row of the other
 //! direction came in where the forward one left: interfaces and VRFs change sides.
 
-use super::by_options::{Lacking, other_end};
+use super::by_options::Lacking;
+use super::extra_class::other_end;
 use super::rich::{Place, RecordView};
 use super::run::RunContext;
-use crate::decode::options::{APPLICATION, ApplicationId, INTERFACE, TEXT_ROOM, text};
+use crate::decode::options::{APPLICATION, ApplicationId, INTERFACE};
+use crate::decode::text::{Room, text};
 use crate::decode::value::unsigned;
 use crate::flow::{ElementId, Field, FieldSet, Presence};
 
@@ -89,7 +91,7 @@ impl Named {
 
     /// Gives a row the names that its record tells.
     pub fn own(&self, view: &RecordView<'_>, row: &mut Lacking<'_>) {
-        let mut room = TEXT_ROOM;
+        let mut room = Room::new();
         for (field, place) in &self.own {
             let field = if row.is_reverse { other_end(*field) } else { *field };
             if self.wants(field, row)

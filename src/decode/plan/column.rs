@@ -7,8 +7,9 @@
 use std::slice::from_mut;
 
 use super::compile::presence;
+use super::judge::{judge_slot, may_say_nothing};
 use super::run::Scratch;
-use super::step::{Slot, Step, Width, width};
+use super::step::{Slot, Step, TCP_FLAGS_MAX, Width, width};
 use crate::decode::value::{float, unsigned};
 use crate::flow::{FlowRecord, Presence};
 
@@ -82,7 +83,10 @@ pub(super) fn apply(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], s
                 octets_of_one(step.slot, octets, record, scratch);
             }
         }
-        _ => integers(step, column, rows, scratch),
+        _ => return integers(step, column, rows, scratch),
+    }
+    if step.judged {
+        judge_slot(step.slot, rows);
     }
 }
 
@@ -151,6 +155,10 @@ fn integers(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: 
         && column.integers(values)
     {
         write(step.slot, values, rows, scratch);
+        // The values stand side by side here: to look for one that is rare costs next to nothing.
+        if step.judged && may_say_nothing(step.slot, values) {
+            judge_slot(step.slot, rows);
+        }
         return;
     }
     let fitting = value_max(step.slot);
@@ -162,6 +170,9 @@ fn integers(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: 
                 record.presence.set(presence(step.slot));
             }
         }
+    }
+    if step.judged {
+        judge_slot(step.slot, rows);
     }
 }
 
@@ -211,8 +222,7 @@ fn write(slot: Slot, values: &[u64], rows: &mut [FlowRecord], scratch: &mut [Scr
         Slot::DstPort => each(rows, values, |r, v| r.dst_port = v as u16),
         Slot::Protocol | Slot::NextHeader => each(rows, values, |r, v| r.protocol = v as u8),
         Slot::Tos => each(rows, values, |r, v| r.tos = v as u8),
-        // The upper four bits of the word are the TCP header's length, not flags (RFC 7125).
-        Slot::TcpFlags => each(rows, values, |r, v| r.tcp_flags = v as u16 & 0x0FFF),
+        Slot::TcpFlags => each(rows, values, |r, v| r.tcp_flags = (v & TCP_FLAGS_MAX) as u16),
         Slot::InputIf => each(rows, values, |r, v| r.input_if = v as u32),
         Slot::OutputIf => each(rows, values, |r, v| r.output_if = v as u32),
         Slot::SrcAs => each(rows, values, |r, v| r.src_as = v as u32),

@@ -4,10 +4,11 @@ use super::DataPlan;
 use super::canon::is_wanted;
 use super::clock::{Clock, place};
 use super::event::{Firewall, is_event};
-use super::extra::shows;
+use super::extra::fed;
 use super::judge::{may_be_statistics, octets_per_packet};
-use super::rich::Rich;
-use super::step::{Keep, Role, Slot, Step, TimeKind, Width, roles, width};
+use super::list::Lists;
+use super::rich::{Rich, places};
+use super::step::{Keep, Role, Shown, Slot, Step, TimeKind, Width, roles, width};
 use crate::decode::selection::{DecodeSettings, Elements, Selection};
 use crate::decode::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence, TimeSource, Version};
@@ -48,7 +49,7 @@ pub(super) fn columns(template: &Template, wire: &Template, selection: &Selectio
         // steps in a record of variable length (G-03).
         if length == 0 {
             if wanted {
-                keep.push(Keep { element: wire.element, length, offset, field: 0 });
+                keep.push(Keep { element: wire.element, length, offset, field: 0, shown: Shown::Nowhere });
             }
             continue;
         }
@@ -62,7 +63,7 @@ pub(super) fn columns(template: &Template, wire: &Template, selection: &Selectio
             }
         }
         if wanted {
-            keep.push(Keep { element: wire.element, length, offset, field });
+            keep.push(Keep { element: wire.element, length, offset, field, shown: Shown::Nowhere });
         }
         if length != VARIABLE_LENGTH {
             offset = offset.saturating_add(length);
@@ -70,13 +71,7 @@ pub(super) fn columns(template: &Template, wire: &Template, selection: &Selectio
     }
     chosen.sort_by_key(|c| c.role.slot);
     if selection.elements == Elements::Others {
-        let may_be_event = Firewall::compile(template).is_some();
-        let meant: Vec<ElementId> = template.fields.iter().filter(|f| f.length > 0).map(|f| f.element).collect();
-        keep.retain(|keep| {
-            let element = meant.get(usize::from(keep.field)).filter(|_| keep.length > 0);
-            let in_field = element.is_some_and(|e| shows(*e, keep.length, template, selection.fields));
-            !in_field && !is_shown(keep, &chosen, may_be_event)
-        });
+        note_shown(&mut keep, template, &chosen, selection);
     }
     let find = |slot: Slot| chosen.iter().find(|c| c.role.slot == slot);
     let time = |slot: Slot| find(slot).and_then(|c| c.role.time);
@@ -102,7 +97,7 @@ pub(super) fn columns(template: &Template, wire: &Template, selection: &Selectio
         record_octets: template.record_octets_min(),
         variable,
         lengths: if variable { lengths.into() } else { Box::default() },
-        steps: chosen.iter().map(|c| step(c, &chosen)).collect(),
+        steps: chosen.iter().map(|c| step(c, &chosen, selection.judges())).collect(),
         keep: keep.into(),
         start: start.map_or(TimeKind::None, |t| t.0),
         end: end.map_or(TimeKind::None, |t| t.0),
@@ -110,7 +105,6 @@ pub(super) fn columns(template: &Template, wire: &Template, selection: &Selectio
         clocks: Clock::best_first(clocks),
         is_statistics: false,
         octets_per_packet: held_together.then(|| octets_per_packet(prototype.bytes_kind)),
-        judges: selection.judges(),
         prototype,
         sampling_in_record: sampling,
         names_sampler: find(Slot::SamplerId).is_some(),
@@ -126,22 +120,46 @@ pub(super) fn single(element: ElementId, length: u16) -> Option<Step> {
     let known = presence(role.slot);
     let fits =
         accepts(&role, length) && known != Presence::NONE && !known.has_any(Presence::BYTES.with(Presence::PACKETS));
-    fits.then_some(Step { slot: role.slot, checked: true, length, offset: 0, field: 0 })
+    fits.then_some(Step { slot: role.slot, checked: true, judged: false, length, offset: 0, field: 0 })
 }
 
-/// True if the record's own fields show what `keep` would, or if it is padding (IX-36). What may yet be taken back is not
-/// counted on: a value that may not fit its field or gives way to another, the counters of what may be an event.
-fn is_shown(keep: &Keep, chosen: &[Candidate], may_be_event: bool) -> bool {
+/// Drops padding (IX-36) and notes where rows show what else would be kept.
+fn note_shown(keep: &mut Vec<Keep>, template: &Template, chosen: &[Candidate], selection: &Selection) {
     const PADDING: ElementId = ElementId { pen: 0, id: 210 };
-    let is_same = |c: &Candidate| (c.field, c.length) == (keep.field, keep.length);
-    let stays = |c: &Candidate| match c.role.slot {
+    keep.retain(|keep| keep.element != PADDING);
+    let places = places(template);
+    let is_placed = chosen.iter().any(|c| {
+        matches!(c.role.slot, Slot::SrcV4 | Slot::SrcV6 | Slot::DstV4 | Slot::DstV6) && !decided_at_run_time(c, chosen)
+    });
+    // A record without addresses gives its row to the first flow of its lists, which may say something else.
+    if !is_placed && Lists::compile(&places, selection.fields).is_some() {
+        return;
+    }
+    let may_be_event = Firewall::compile(template).is_some();
+    for keep in keep.iter_mut().filter(|keep| keep.length > 0) {
+        let Some(place) = places.get(usize::from(keep.field)) else { continue };
+        let core = chosen.iter().find(|c| c.field == keep.field && stays(c, chosen, may_be_event));
+        keep.shown = match (core, fed(place.element, &places, selection.fields)) {
+            (Some(core), _) => Shown::Core(core.role.slot),
+            (None, Some(read)) => Shown::Field(read),
+            (None, None) => Shown::Nowhere,
+        };
+    }
+}
+
+/// True if a record that has the candidate's field has it from there, and nothing takes it back once its columns are read.
+fn stays(candidate: &Candidate, chosen: &[Candidate], may_be_event: bool) -> bool {
+    match candidate.role.slot {
         Slot::Bytes | Slot::Packets => !may_be_event,
-        // A direction that is neither of the two is none; a mask counts for addresses of its family.
-        Slot::Direction | Slot::SrcMaskV6 | Slot::DstMaskV6 => false,
+        // What a list or a sampled packet says of the protocol decides on the flags (see `judge`).
+        Slot::TcpFlags => chosen.iter().any(|c| c.role.slot == Slot::Protocol && !decided_at_run_time(c, chosen)),
+        // They share the field with others.
+        Slot::NextHeader | Slot::SrcMaskV6 | Slot::DstMaskV6 => false,
+        Slot::SrcMaskV4 | Slot::DstMaskV4 => !decided_at_run_time(candidate, chosen),
+        Slot::Protocol => !chosen.iter().any(|c| c.role.slot == Slot::NextHeader),
         // What clocks and sampling are made of has no place of its own, ICMP's type and code come in several forms.
         slot => presence(slot) != Presence::NONE && !is_icmp(slot),
-    };
-    keep.element == PADDING || chosen.iter().any(|c| is_same(c) && stays(c) && !decided_at_run_time(c, chosen))
+    }
 }
 
 /// Keeps the best candidate of each slot: lowest rank, then first in the template (G-08).
@@ -198,10 +216,11 @@ fn decided_at_run_time(candidate: &Candidate, chosen: &[Candidate]) -> bool {
         }
 }
 
-fn step(candidate: &Candidate, chosen: &[Candidate]) -> Step {
+fn step(candidate: &Candidate, chosen: &[Candidate], judged: bool) -> Step {
     Step {
         slot: candidate.role.slot,
         checked: decided_at_run_time(candidate, chosen),
+        judged,
         length: candidate.length,
         offset: candidate.offset,
         field: candidate.field,

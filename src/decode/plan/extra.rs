@@ -16,10 +16,9 @@ use super::extra_sources::{LABELS, PRECEDENCE, Read, SOURCES, STACK};
 use super::reverse::forward_of;
 use super::rich::{Beyond, Place, RecordView};
 use super::step::roles;
-use crate::decode::template::{FieldSpecifier, Template, VARIABLE_LENGTH};
+use crate::decode::template::VARIABLE_LENGTH;
 use crate::decode::value::unsigned;
 use crate::flow::{ElementId, Field, FieldSet, FieldValue, FlowBatch, FlowRecord, Presence};
-use crate::limits::TEXT_OCTETS_MAX;
 
 /// Which fields a row has been given, and where those in the batch begin.
 #[derive(Debug, Clone, Copy)]
@@ -215,23 +214,13 @@ const fn fits(read: Read, length: u16) -> bool {
         }
 }
 
-/// True if a wanted field shows all that `element` says in `length` octets: it is the only one of the template's for its
-/// field, and each value of that length fits. An address of zeroes says nothing.
-pub(super) fn shows(element: ElementId, length: u16, template: &Template, wanted: FieldSet) -> bool {
-    let says_all = |read: Read| match read {
-        Read::Number(bits) => u32::from(length) * 8 <= u32::from(bits),
-        Read::V4 | Read::V6 | Read::Mac | Read::Milliseconds => length != VARIABLE_LENGTH && fits(read, length),
-        Read::Text => usize::from(length) <= TEXT_OCTETS_MAX,
-        Read::Octets => true,
-        _ => false,
-    };
-    SOURCES.iter().any(|source| {
-        let of_field = |f: &&FieldSpecifier| SOURCES.iter().any(|s| s.field == source.field && s.element == f.element);
-        source.element == element
-            && wanted.has(source.field)
-            && says_all(source.read)
-            && template.fields.iter().filter(of_field).count() == 1
-    })
+/// How a wanted field reads `element`, which is the only one of the record's for it; None where no field is sure to be fed
+/// by it.
+pub(super) fn fed(element: ElementId, places: &[Place], wanted: FieldSet) -> Option<Read> {
+    let source = SOURCES.iter().find(|source| source.element == element && wanted.has(source.field))?;
+    let of_field = |place: &&Place| SOURCES.iter().any(|s| s.field == source.field && s.element == place.element);
+    let is_only = places.iter().filter(of_field).count() == 1;
+    (is_only && !feeds_record(element, places)).then_some(source.read)
 }
 
 /// True if `element` feeds a field of the record itself, for want of a better one.

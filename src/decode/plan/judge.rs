@@ -4,7 +4,7 @@
 //! counters are there; it flags and never changes a value.
 
 use super::fill::{COUNTERS, DST, SRC};
-use super::step::{Slot, roles};
+use super::step::{Slot, TCP_FLAGS_MAX, roles};
 use crate::decode::template::Template;
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence};
 
@@ -46,38 +46,71 @@ pub(super) fn judge(record: &mut FlowRecord) {
     judge_values(record);
 }
 
-/// Values that say that nothing is known: a direction that is neither (IX-49), interfaces that are none, addresses of
-/// zeroes, flags of what has none.
-#[inline]
+/// Slots whose values may say that nothing is known: a direction that is neither (IX-49), interfaces that are none,
+/// addresses of zeroes, flags of what has none. What the flags are asked for, the protocol, is read before them.
+const JUDGED: [Slot; 7] =
+    [Slot::Direction, Slot::InputIf, Slot::OutputIf, Slot::SrcMac, Slot::DstMac, Slot::NextHopV4, Slot::TcpFlags];
+
+/// Judges all values of a row.
 pub(super) fn judge_values(record: &mut FlowRecord) {
-    judge_direction(record);
-    if is_no_interface(record.input_if) {
-        record.presence.clear(Presence::INPUT_IF);
-        record.input_if = 0;
+    for slot in JUDGED {
+        judge_slot(slot, std::slice::from_mut(record));
     }
-    if is_no_interface(record.output_if) {
-        record.presence.clear(Presence::OUTPUT_IF);
-        record.output_if = 0;
+}
+
+/// False if none of a column's values is one that [`judge_slot`] might take back.
+#[inline]
+pub(super) fn may_say_nothing(slot: Slot, values: &[u64]) -> bool {
+    let any = |is: fn(u64) -> bool| values.iter().fold(false, |any, value| any | is(*value));
+    match slot {
+        Slot::Direction => any(|value| value > 1),
+        Slot::InputIf | Slot::OutputIf => any(|value| value >= u64::from(NO_INTERFACE)),
+        Slot::TcpFlags => any(|value| value & TCP_FLAGS_MAX == 0),
+        _ => false,
     }
-    // A bit that is not set is cleared without harm.
-    if record.src_mac == [0; 6] {
-        record.presence.clear(Presence::SRC_MAC);
+}
+
+/// Takes back what a slot's values say where that is nothing. A bit that is not set is cleared without harm.
+#[inline]
+pub(super) fn judge_slot(slot: Slot, rows: &mut [FlowRecord]) {
+    match slot {
+        Slot::Direction => rows.iter_mut().for_each(judge_direction),
+        Slot::InputIf => {
+            for record in rows.iter_mut().filter(|record| is_no_interface(record.input_if)) {
+                record.presence.clear(Presence::INPUT_IF);
+                record.input_if = 0;
+            }
+        }
+        Slot::OutputIf => {
+            for record in rows.iter_mut().filter(|record| is_no_interface(record.output_if)) {
+                record.presence.clear(Presence::OUTPUT_IF);
+                record.output_if = 0;
+            }
+        }
+        Slot::SrcMac => clear(rows, Presence::SRC_MAC, |record| record.src_mac == [0; 6]),
+        Slot::DstMac => clear(rows, Presence::DST_MAC, |record| record.dst_mac == [0; 6]),
+        Slot::NextHopV4 | Slot::NextHopV6 => {
+            clear(rows, Presence::NEXT_HOP_V4.with(Presence::NEXT_HOP_V6), |record| record.next_hop == [0; 16]);
+        }
+        Slot::TcpFlags => clear(rows, Presence::TCP_FLAGS, |record| {
+            record.tcp_flags == 0 && record.protocol != TCP && record.has(Presence::PROTOCOL)
+        }),
+        _ => {}
     }
-    if record.dst_mac == [0; 6] {
-        record.presence.clear(Presence::DST_MAC);
-    }
-    if record.next_hop == [0; 16] {
-        record.presence.clear(Presence::NEXT_HOP_V4.with(Presence::NEXT_HOP_V6));
-    }
-    if record.tcp_flags == 0 && record.protocol != TCP && record.has(Presence::PROTOCOL) {
-        record.presence.clear(Presence::TCP_FLAGS);
+}
+
+fn clear(rows: &mut [FlowRecord], known: Presence, says_nothing: impl Fn(&FlowRecord) -> bool) {
+    for record in rows.iter_mut().filter(|record| says_nothing(record)) {
+        record.presence.clear(known);
     }
 }
 
 /// ifIndex of what has no interface, as the makers of routers write it.
 const fn is_no_interface(index: u32) -> bool {
-    index == 0x3FFF_FFFF || index == u32::MAX
+    index == NO_INTERFACE || index == u32::MAX
 }
+
+const NO_INTERFACE: u32 = 0x3FFF_FFFF;
 
 const TCP: u8 = 6;
 

@@ -221,7 +221,7 @@ fn record(
             return true;
         }
         let Some(index) = row(inner, &found.outer, beyond) else { return false };
-        plan.keep(view, index, beyond.batch);
+        plan.keep(view, index, Some(inner.presence), beyond.batch);
         let mut given = Given::new(index, beyond.batch);
         if let Some(rich) = rich {
             rich.give(view, &said, &inner, &mut given, beyond.batch);
@@ -233,7 +233,7 @@ fn record(
         }
         return true;
     }
-    plan.keep(view, found.given.index, beyond.batch);
+    plan.keep(view, found.given.index, None, beyond.batch);
     if alone {
         fill(&mut found.forward, &inner, Presence::NONE);
         if let Some(rich) = rich {

@@ -109,8 +109,6 @@ pub(super) struct DataPlan {
     pub is_statistics: bool,
     /// Fewest and most octets of a packet, where the counters can be held against each other (B-5).
     pub octets_per_packet: Option<(u64, u64)>,
-    /// Rows are judged, not shown as on the wire.
-    pub judges: bool,
     /// Fields that every record has.
     pub prototype: FlowRecord,
     /// The record itself says something of its sampling.
@@ -134,7 +132,7 @@ impl DecodePlan {
             }
         };
         let assumed_maker = meant.assumed_maker;
-        // Specifiers 12 octets, steps up to 16 a field, keeps 16, map entry and box headers 256.
+        // Specifiers 12 octets, steps up to 16 a field, keeps 20, map entry and box headers 256.
         let further = match &kind {
             PlanKind::Data(data) => size_of_val::<[Clock]>(&data.clocks) as u64,
             PlanKind::Options(options) => options.octets(),
@@ -143,7 +141,7 @@ impl DecodePlan {
             PlanKind::Data(data) => data.rich.as_ref().map_or(0, |rich| rich.field_octets() as u64),
             PlanKind::Options(_) => 0,
         };
-        let octets = 256 + template.fields.len() as u64 * 44 + further + fields;
+        let octets = 256 + template.fields.len() as u64 * 48 + further + fields;
         let is_fixed = !template.is_variable();
         let record_octets_min = template.record_octets_min().max(1);
         Self {

@@ -7,7 +7,7 @@ use std::slice::from_mut;
 
 use super::DataPlan;
 use super::column::{Column, ROWS, apply};
-use super::judge::{implausible, judge_values};
+use super::judge::implausible;
 use super::rich::{RecordView, Rich};
 use super::step::{ObservationUnit, TimeKind};
 use crate::decode::domain::{Domain, OptionsTables};
@@ -251,7 +251,8 @@ impl DataPlan {
         }
         if !self.keep.is_empty() {
             for (index, octets) in octets.chunks_exact(self.record_octets).enumerate() {
-                self.keep_fixed(octets, first + index, batch);
+                let presence = batch.records[first + index].presence;
+                self.keep(&RecordView { octets, positions: None }, first + index, Some(presence), batch);
             }
         }
     }
@@ -315,7 +316,7 @@ impl DataPlan {
                 self.other_clocks(&view, &mut record, &scratch, context);
             }
             let index = batch.records.len();
-            self.keep(&view, index, batch);
+            self.keep(&view, index, Some(record.presence), batch);
             batch.records.push(record);
             budget.0 -= 1;
             ran.rows += 1;
@@ -328,21 +329,15 @@ impl DataPlan {
         Ok(ran)
     }
 
-    /// Keeps the elements that are wanted as they are, for row `record`.
-    pub(super) fn keep(&self, view: &RecordView<'_>, record: usize, batch: &mut FlowBatch) {
+    /// Keeps the elements that are wanted as they are, for row `record`. What the record itself shows is left out: it is
+    /// the row, and has this `presence`. None: another one is, and may say something else.
+    pub(super) fn keep(&self, view: &RecordView<'_>, record: usize, presence: Option<Presence>, batch: &mut FlowBatch) {
         for keep in &self.keep {
             // An empty field has no position of its own.
             let (at, length) = if keep.length == 0 { (0, 0) } else { view.place(keep.offset, keep.length, keep.field) };
-            if let Some(value) = view.octets.get(at..at + length) {
-                keep_value(batch, record, keep.element, value);
-            }
-        }
-    }
-
-    fn keep_fixed(&self, octets: &[u8], record: usize, batch: &mut FlowBatch) {
-        for keep in &self.keep {
-            let at = usize::from(keep.offset);
-            if let Some(value) = octets.get(at..at + usize::from(keep.length)) {
+            if let Some(value) = view.octets.get(at..at + length)
+                && !presence.is_some_and(|presence| keep.shown.holds(presence, value))
+            {
                 keep_value(batch, record, keep.element, value);
             }
         }
@@ -363,9 +358,6 @@ impl DataPlan {
             && implausible(record, octets_per_packet)
         {
             record.presence.set(Presence::IMPLAUSIBLE);
-        }
-        if self.judges {
-            judge_values(record);
         }
         !(context.clock.believes(record.start_ms) && context.clock.believes(record.end_ms))
     }

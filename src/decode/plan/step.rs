@@ -1,6 +1,13 @@
 //! The steps of a plan: which octets go where.
 
-use crate::flow::{ElementId, TimeSource};
+use super::compile::presence as presence_of;
+use super::extra_read::shows_all;
+use super::extra_sources::Read;
+use crate::decode::value::unsigned;
+use crate::flow::{ElementId, Presence, TimeSource};
+
+/// The upper four bits of the word are the TCP header's length, not flags (RFC 7125).
+pub(super) const TCP_FLAGS_MAX: u64 = 0x0FFF;
 
 /// A place that one or several elements can feed. Order is the order of execution: what others
 /// look at (IP version, protocol) comes first.
@@ -66,6 +73,8 @@ pub(crate) struct Step {
     pub slot: Slot,
     /// The value may be too large for its place: look before writing.
     pub checked: bool,
+    /// Values that say that nothing is known are taken back.
+    pub judged: bool,
     /// Octets; VARIABLE_LENGTH where the record says.
     pub length: u16,
     /// Offset in a fixed record.
@@ -85,6 +94,33 @@ pub(crate) struct Keep {
     pub offset: u16,
     /// Number of the field.
     pub field: u16,
+    /// Where the row shows it already.
+    pub shown: Shown,
+}
+
+/// Where a row shows an element that may be kept; whether it really does is asked at the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Nowhere.
+    Nowhere,
+    /// In the record's own field of this slot.
+    Core(Slot),
+    /// In a field of the arena that is read so.
+    Field(Read),
+}
+
+impl Shown {
+    /// True if a row of this `presence`, which has what its record says, shows all that `octets` say.
+    pub(super) fn holds(self, presence: Presence, octets: &[u8]) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::Core(Slot::TcpFlags) => {
+                presence.has_any(Presence::TCP_FLAGS) && unsigned(octets).is_some_and(|flags| flags <= TCP_FLAGS_MAX)
+            }
+            Self::Core(slot) => presence.has_any(presence_of(slot)),
+            Self::Field(read) => shows_all(read, octets),
+        }
+    }
 }
 
 /// How a time stamp is read.

@@ -23,10 +23,13 @@ pub fn read(text: &str, registry: &Arc<Registry>) -> Result<OutputFields, String
 }
 
 fn hint(name: &str) -> String {
-    if name.contains('/') {
-        return ": a number is written pen/id, such as 9/1232".to_owned();
+    if name.contains(|c: char| c.is_whitespace() || matches!(c, ';' | '|' | '[' | ']' | '"' | '\'')) {
+        return ": names are written with commas between them and nothing else, such as src_ip,app_name".to_owned();
     }
-    let core = CORE_KEYS.iter().map(|key| key.name);
+    if name.contains('/') {
+        return ": an element's number is written pen/id, such as 9/1232; a pen has 32 bits, an id 16".to_owned();
+    }
+    let core = CORE_KEYS.iter().map(|key| key.name).chain(["all", "clarion"]);
     let known = core.chain(FIELDS.iter().map(|field| field.name)).chain(element::names());
     match nearest(name, known) {
         Some(near) => format!(": is {near} meant?"),
@@ -60,7 +63,14 @@ mod tests {
         assert!(wrong("octets_delta").starts_with("names \"octets_delta\""));
         assert!(wrong("sorce_ip").contains("is src_ip meant?") || wrong("srcip").contains("is src_ip meant?"));
         assert!(wrong("tcpWindowScal").ends_with("is tcpWindowScale meant?"));
-        assert!(wrong("9/x").ends_with("such as 9/1232"));
+        assert!(wrong("9/x").contains("such as 9/1232"));
+        assert!(wrong("0/65536").ends_with("an id 16"));
+        assert!(wrong("ALL").ends_with("is all meant?"));
+        assert!(wrong("Src_IP").ends_with("is src_ip meant?"));
+        assert!(wrong("").starts_with("is empty"));
+        for list in ["src_ip dst_ip", "src_ip;dst_ip", "[\"src_ip\"]"] {
+            assert!(wrong(list).ends_with("such as src_ip,app_name"), "{list}");
+        }
         assert!(wrong("qqqqqq").ends_with("such as 9/1232"));
     }
 

@@ -195,9 +195,13 @@ pub enum FieldsFault {
     Unknown(String),
     /// A name stands twice.
     Twice(String),
+    /// A name and a number, or two numbers, of one element: it goes out under one key.
+    Same(String, String),
     /// `all` or `clarion` beside others.
     NotAlone(String),
-    /// There are too many, or none.
+    /// There are none.
+    Empty,
+    /// There are too many.
     Count(usize),
 }
 
@@ -206,8 +210,10 @@ impl fmt::Display for FieldsFault {
         match self {
             Self::Unknown(name) => write!(f, "names {name:?}, which is no core key, field or element"),
             Self::Twice(name) => write!(f, "names {name} twice: write it once"),
+            Self::Same(name, other) => write!(f, "names {name}, which is {other}: write one of them"),
             Self::NotAlone(word) => write!(f, "has {word} beside other names: write it alone"),
-            Self::Count(count) => write!(f, "has {count} names; 1 to {OUTPUT_FIELDS_MAX} are taken"),
+            Self::Empty => f.write_str("is empty: write clarion, all, or names with commas between them"),
+            Self::Count(count) => write!(f, "has {count} names; at most {OUTPUT_FIELDS_MAX} are taken"),
         }
     }
 }
@@ -290,7 +296,10 @@ impl OutputFields {
 fn these(list: &str, registry: &Registry) -> Result<These, FieldsFault> {
     let mut these = These::default();
     let names: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    if names.is_empty() || names.len() > OUTPUT_FIELDS_MAX {
+    if names.is_empty() {
+        return Err(FieldsFault::Empty);
+    }
+    if names.len() > OUTPUT_FIELDS_MAX {
         return Err(FieldsFault::Count(names.len()));
     }
     for name in names {
@@ -312,6 +321,10 @@ fn these(list: &str, registry: &Registry) -> Result<These, FieldsFault> {
             let asked = asked(name, registry).ok_or_else(|| FieldsFault::Unknown(name.to_owned()))?;
             if these.elements.iter().any(|other| other.key == asked.key) {
                 return Err(twice());
+            }
+            let is_same = |other: &&Asked| other.ids.iter().any(|id| asked.ids.contains(id));
+            if let Some(other) = these.elements.iter().find(is_same) {
+                return Err(FieldsFault::Same(name.to_owned(), other.key.to_string()));
             }
             these.elements.push(asked);
         }
@@ -379,14 +392,16 @@ mod tests {
     #[test]
     fn wrong_lists_say_what_is_wrong() {
         for (text, fault) in [
-            ("", FieldsFault::Count(0)),
-            (" , ", FieldsFault::Count(0)),
+            ("", FieldsFault::Empty),
+            (" , ", FieldsFault::Empty),
             ("bytes,nonsense", FieldsFault::Unknown("nonsense".to_owned())),
             ("bytes,1/", FieldsFault::Unknown("1/".to_owned())),
             ("1/65536", FieldsFault::Unknown("1/65536".to_owned())),
             ("bytes,bytes", FieldsFault::Twice("bytes".to_owned())),
             ("user,user", FieldsFault::Twice("user".to_owned())),
             ("9/1,9/1", FieldsFault::Twice("9/1".to_owned())),
+            ("9/1,9/01", FieldsFault::Twice("9/01".to_owned())),
+            ("0/8,sourceIPv4Address", FieldsFault::Same("sourceIPv4Address".to_owned(), "0/8".to_owned())),
             ("all,bytes", FieldsFault::NotAlone("all".to_owned())),
         ] {
             assert_eq!(parse(text), Err(fault), "{text:?}");

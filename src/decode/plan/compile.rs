@@ -153,9 +153,11 @@ fn stays(candidate: &Candidate, chosen: &[Candidate], may_be_event: bool) -> boo
         Slot::Bytes | Slot::Packets => !may_be_event,
         // What a list or a sampled packet says of the protocol decides on the flags (see `judge`).
         Slot::TcpFlags => chosen.iter().any(|c| c.role.slot == Slot::Protocol && !decided_at_run_time(c, chosen)),
-        // They share the field with others.
-        Slot::NextHeader | Slot::SrcMaskV6 | Slot::DstMaskV6 => false,
-        Slot::SrcMaskV4 | Slot::DstMaskV4 => !decided_at_run_time(candidate, chosen),
+        // They may share the field with others.
+        Slot::SrcMaskV4 | Slot::SrcMaskV6 | Slot::DstMaskV4 | Slot::DstMaskV6 => {
+            !decided_at_run_time(candidate, chosen)
+        }
+        Slot::NextHeader => false,
         Slot::Protocol => !chosen.iter().any(|c| c.role.slot == Slot::NextHeader),
         // What clocks and sampling are made of has no place of its own, ICMP's type and code come in several forms.
         slot => presence(slot) != Presence::NONE && !is_icmp(slot),

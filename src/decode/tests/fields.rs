@@ -407,18 +407,25 @@ fn values_that_stand_for_nothing_are_absent() {
     let record = |input: u32, output: u32, hop: u8, protocol: u8, flags: u8| {
         [&input.to_be_bytes()[..], &output.to_be_bytes(), &[0, 0, 0, hop, protocol, flags, 10, 0, 0, 1]].concat()
     };
-    let known = |bench: &Bench| {
-        let row = bench.last();
-        [Presence::INPUT_IF, Presence::OUTPUT_IF, Presence::NEXT_HOP_V4, Presence::TCP_FLAGS].map(|bit| row.has(bit))
-    };
-    for (record, expected) in [
+    let bits = [Presence::INPUT_IF, Presence::OUTPUT_IF, Presence::NEXT_HOP_V4, Presence::TCP_FLAGS];
+    let known = |bench: &Bench| bits.map(|bit| bench.last().has(bit));
+    let cases = [
         (record(0, 0, 0, 17, 0), [true, true, false, false]),
         (record(1, 0x3FFF_FFFF, 1, 6, 0), [true, false, true, true]),
         (record(u32::MAX, u32::MAX, 1, 17, 2), [false, false, true, true]),
-    ] {
-        data(&mut bench, &domain, &record);
-        assert_eq!(known(&bench), expected);
+        (record(0x4000_0000, 7, 1, 17, 2), [true; 4]),
+    ];
+    for (record, expected) in &cases {
+        data(&mut bench, &domain, record);
+        assert_eq!(known(&bench), *expected);
     }
+    // Side by side in one set, each by itself.
+    let first = bench.batch.records.len();
+    data(&mut bench, &domain, &cases.clone().map(|(record, _)| record).concat());
+    for (row, (_, expected)) in bench.batch.records[first..].iter().zip(&cases) {
+        assert_eq!(bits.map(|bit| row.has(bit)), *expected);
+    }
+    assert_eq!(bench.batch.records.len(), first + cases.len());
     let (mut bench, domain) = learned(Selection::WIRE, &[template]);
     data(&mut bench, &domain, &record(u32::MAX, u32::MAX, 0, 17, 0));
     assert_eq!(known(&bench), [true; 4], "the wire view keeps what came");

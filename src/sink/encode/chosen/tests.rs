@@ -12,7 +12,8 @@ use super::super::testing::{self, Flow};
 use super::super::{Counters, EncodeSettings, Encoder, Format, Progress};
 use crate::element::{self, Registry};
 use crate::flow::{
-    BytesKind, ElementId, ElementValue, Exporter, Field, FlowBatch, FlowRecord, Presence, TimeSource, Version,
+    BytesKind, ElementId, ElementValue, Exporter, Field, FieldKind, FlowBatch, FlowRecord, Presence, TimeSource,
+    Version,
 };
 use crate::limits::{BODY_OCTETS_MAX, ROW_FIELDS_OCTETS_MAX, ROW_LEFT_OUT_NAMES_MAX};
 
@@ -125,6 +126,37 @@ fn g_06_and_ix_28_to_36_a_line_of_all_kinds() {
         r#""basicList":"030001","4294967295/32767":"cafe","4294967295/32767#2":""}"#,
     );
     assert_eq!(text, golden);
+}
+
+#[test]
+fn a_14_and_ix_32_no_text_of_the_wire_acts_on_what_shows_it() {
+    // Control characters of all kinds, ends of JSON and of lines, marks and overrides of direction, what cannot be seen.
+    let hostile = "a\u{1b}[2J\r\n\t\u{7}\u{7f}\u{85}\u{9b}\"\\,\"bytes\":1}\u{202a}\u{202e}\u{2066}\u{2069}\u{61c}\u{200b}\u{200f}\u{2028}\u{feff}\u{e0041}b";
+    let mut batch = everything();
+    let mut names = Vec::new();
+    let has: Vec<Field> = batch.fields.iter().map(|value| value.field).collect();
+    for field in Field::ALL.iter().filter(|field| field.info().kind == FieldKind::Text && !has.contains(field)) {
+        batch.push_octets(0, *field, hostile.as_bytes());
+        names.push(field.info().name);
+    }
+    assert!(names.len() >= 15, "{names:?}");
+    for element in ["userName", "interfaceName", "httpRequestHost"] {
+        push_named(&mut batch, element, hostile.as_bytes());
+        names.push(element);
+    }
+    for format in [Format::Ndjson, Format::BackendJson] {
+        let (body, _) = encode(&batch, format, &fields("all"));
+        let text = String::from_utf8(body).expect("UTF-8");
+        let shown = text.strip_suffix('\n').unwrap_or(&text);
+        let acts = |c: &char| c.is_control() || !c.is_ascii() && *c != '\u{fffd}';
+        assert_eq!(shown.chars().find(acts), None, "{shown}");
+        // Nothing is lost by it.
+        let value: Value = serde_json::from_str(shown).expect("JSON");
+        let record = if format == Format::Ndjson { &value } else { &value["records"][0] };
+        for name in &names {
+            assert_eq!(record[*name], hostile, "{name}");
+        }
+    }
 }
 
 #[test]

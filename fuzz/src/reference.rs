@@ -240,6 +240,14 @@ fn known(record: &Octets, head: &Head) -> Known {
         // 0 is no rate: one of one (IX-48).
         known.insert("rate", rate.max(1));
     }
+    // Addresses of zeroes, interfaces that are none, and flags of what is no TCP say nothing.
+    let other = known.get("protocol").is_some_and(|protocol| *protocol != 6);
+    known.retain(|name, value| match *name {
+        "src_mac" | "dst_mac" | "next_hop_v4" | "next_hop_v6" => *value != 0,
+        "input_if" | "output_if" => !matches!(*value, 0x3FFF_FFFF | 0xFFFF_FFFF),
+        "tcp_flags" => *value != 0 || !other,
+        _ => true,
+    });
     known
 }
 

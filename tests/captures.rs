@@ -271,7 +271,7 @@ fn gzip(octets: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn cut_anywhere_it_gives_what_is_whole_and_never_panics() {
+fn a_21_cut_anywhere_it_gives_what_is_whole_and_never_panics() {
     let parts = v6(5, 80).fragments(&[24, 48]);
     let frames = timed([v4(1, 20).ip(), parts[2].clone(), parts[0].clone(), parts[1].clone(), v4(2, 9).ip()]);
     for file in [pcap(Order::Big, true, 101, &frames), manifold(Order::Little).0, manifold(Order::Big).0] {

@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_of_both_families_are_folded() {
+    fn g_05_peers_of_both_families_are_folded() {
         let mut name = [0_u8; 32];
         name[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
         name[2..4].copy_from_slice(&2055_u16.to_be_bytes());

@@ -335,6 +335,7 @@ mod fields;
 mod filled;
 mod firewall;
 mod ipfix;
+mod items;
 mod learned;
 mod life;
 mod list;

@@ -392,7 +392,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_second_scrape_keeps_the_busiest_and_sums_the_rest() {
+    fn a_15_dec_7_the_second_scrape_keeps_the_busiest_and_sums_the_rest() {
         let rows: Vec<ExporterRow> = (0..EXPORTER_SERIES_MAX as u32 + 3)
             .map(|i| row(&std::net::Ipv4Addr::from_bits(0x0a00_0000 + i).to_string(), u64::from(i)))
             .collect();

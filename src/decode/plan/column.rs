@@ -236,7 +236,12 @@ fn write(slot: Slot, values: &[u64], rows: &mut [FlowRecord], scratch: &mut [Scr
         Slot::SrcMaskV4 | Slot::SrcMaskV6 => each(rows, values, |r, v| r.src_mask = v as u8),
         Slot::DstMaskV4 | Slot::DstMaskV6 => each(rows, values, |r, v| r.dst_mask = v as u8),
         Slot::IcmpTypeCodeV4 | Slot::IcmpTypeCodeV6 => {
-            each(rows, values, |r, v| [r.icmp_type, r.icmp_code] = (v as u16).to_be_bytes());
+            // Zero is what the record begins with; it takes nothing from elements that say more.
+            each(rows, values, |r, v| {
+                if v != 0 {
+                    [r.icmp_type, r.icmp_code] = (v as u16).to_be_bytes();
+                }
+            });
         }
         Slot::IcmpTypeV4 | Slot::IcmpTypeV6 => each(rows, values, |r, v| r.icmp_type = v as u8),
         Slot::IcmpCodeV4 | Slot::IcmpCodeV6 => each(rows, values, |r, v| r.icmp_code = v as u8),

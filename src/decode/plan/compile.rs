@@ -185,7 +185,7 @@ pub(super) fn accepts(role: &Role, length: u16) -> bool {
     }
 }
 
-fn is_icmp(slot: Slot) -> bool {
+pub(super) const fn is_icmp(slot: Slot) -> bool {
     matches!(
         slot,
         Slot::IcmpTypeCodeV4

@@ -3,6 +3,7 @@
 //! The first is decided when the template is compiled. The second costs two products a record, and only where both
 //! counters are there; it flags and never changes a value.
 
+use super::compile::is_icmp;
 use super::fill::{COUNTERS, DST, SRC};
 use super::step::{Slot, TCP_FLAGS_MAX, roles};
 use crate::decode::template::Template;
@@ -47,9 +48,22 @@ pub(super) fn judge(record: &mut FlowRecord) {
 }
 
 /// Slots whose values may say that nothing is known: a direction that is neither (IX-49), interfaces that are none,
-/// addresses of zeroes, flags of what has none. What the flags are asked for, the protocol, is read before them.
-const JUDGED: [Slot; 7] =
-    [Slot::Direction, Slot::InputIf, Slot::OutputIf, Slot::SrcMac, Slot::DstMac, Slot::NextHopV4, Slot::TcpFlags];
+/// addresses of zeroes, TCP's flags and ICMP's type of other protocols. The protocol is read before them.
+const JUDGED: [Slot; 13] = [
+    Slot::Direction,
+    Slot::InputIf,
+    Slot::OutputIf,
+    Slot::SrcMac,
+    Slot::DstMac,
+    Slot::NextHopV4,
+    Slot::TcpFlags,
+    Slot::IcmpTypeCodeV4,
+    Slot::IcmpTypeV4,
+    Slot::IcmpCodeV4,
+    Slot::IcmpTypeCodeV6,
+    Slot::IcmpTypeV6,
+    Slot::IcmpCodeV6,
+];
 
 /// Judges all values of a row.
 pub(super) fn judge_values(record: &mut FlowRecord) {
@@ -66,7 +80,7 @@ pub(super) fn may_say_nothing(slot: Slot, values: &[u64]) -> bool {
         Slot::Direction => any(|value| value > 1),
         Slot::InputIf | Slot::OutputIf => any(|value| value >= u64::from(NO_INTERFACE)),
         Slot::TcpFlags => any(|value| value & TCP_FLAGS_MAX == 0),
-        _ => false,
+        slot => is_icmp(slot),
     }
 }
 
@@ -95,6 +109,15 @@ pub(super) fn judge_slot(slot: Slot, rows: &mut [FlowRecord]) {
         Slot::TcpFlags => clear(rows, Presence::TCP_FLAGS, |record| {
             record.tcp_flags == 0 && record.protocol != TCP && record.has(Presence::PROTOCOL)
         }),
+        // Templates for all protocols send zeroes (or what stands in the ports' place) where there is no ICMP.
+        slot if is_icmp(slot) => {
+            let is_other =
+                |record: &&mut FlowRecord| record.has(Presence::PROTOCOL) && !matches!(record.protocol, ICMP | ICMP_V6);
+            for record in rows.iter_mut().filter(is_other) {
+                record.presence.clear(Presence::ICMP);
+                (record.icmp_type, record.icmp_code) = (0, 0);
+            }
+        }
         _ => {}
     }
 }
@@ -112,7 +135,9 @@ const fn is_no_interface(index: u32) -> bool {
 
 const NO_INTERFACE: u32 = 0x3FFF_FFFF;
 
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
+const ICMP_V6: u8 = 58;
 
 /// 0 is ingress, 1 is egress, the rest says nothing (IX-49).
 #[inline]

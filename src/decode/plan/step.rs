@@ -43,12 +43,13 @@ pub(crate) enum Slot {
     SrcMaskV6,
     DstMaskV4,
     DstMaskV6,
-    IcmpTypeCodeV4,
-    IcmpTypeCodeV6,
     IcmpTypeV4,
     IcmpCodeV4,
     IcmpTypeV6,
     IcmpCodeV6,
+    /// Both in one, behind the others: it wins where it says something.
+    IcmpTypeCodeV4,
+    IcmpTypeCodeV6,
     Direction,
     FlowEndReason,
     Start,
@@ -172,7 +173,7 @@ const fn stamp(slot: Slot, rank: u8, kind: TimeKind, source: TimeSource) -> Role
     Role { slot, rank, time: Some((kind, source)) }
 }
 
-/// Cisco's enterprise number (TrustSec).
+/// Cisco's enterprise number (TrustSec, connections of its performance monitors).
 const CISCO: u32 = 9;
 /// SonicWall's, which tells nearly every field of a flow by elements of its own.
 const SONICWALL: u32 = 8_741;
@@ -187,10 +188,15 @@ pub(crate) fn roles(element: ElementId) -> [Option<Role>; 2] {
     match (pen, id) {
         (0, 8) => one(role(S::SrcV4, 0)),
         (SONICWALL, 5) => one(role(S::SrcV4, 1)),
+        // The client of a connection is who began it, as 231 and 298 count it.
+        (CISCO, 12_236 | 45_004) => one(role(S::SrcV4, 2)),
         (0, 12) => one(role(S::DstV4, 0)),
         (SONICWALL, 6) => one(role(S::DstV4, 1)),
+        (CISCO, 12_237 | 45_005) => one(role(S::DstV4, 2)),
         (0, 27) => one(role(S::SrcV6, 0)),
+        (CISCO, 12_238 | 45_006) => one(role(S::SrcV6, 1)),
         (0, 28) => one(role(S::DstV6, 0)),
+        (CISCO, 12_239 | 45_007) => one(role(S::DstV6, 1)),
         (0, 15) => one(role(S::NextHopV4, 0)),
         (0, 62) => one(role(S::NextHopV6, 0)),
         (0, 60) => one(role(S::IpVersion, 0)),
@@ -201,10 +207,12 @@ pub(crate) fn roles(element: ElementId) -> [Option<Role>; 2] {
         (0, 180) => one(role(S::SrcPort, 1)),
         (0, 182) => one(role(S::SrcPort, 2)),
         (SONICWALL, 11) => one(role(S::SrcPort, 3)),
+        (CISCO, 12_240 | 45_008) => one(role(S::SrcPort, 4)),
         (0, 11) => one(role(S::DstPort, 0)),
         (0, 181) => one(role(S::DstPort, 1)),
         (0, 183) => one(role(S::DstPort, 2)),
         (SONICWALL, 12) => one(role(S::DstPort, 3)),
+        (CISCO, 12_241 | 45_009) => one(role(S::DstPort, 4)),
         // Deltas beat totals, which add up twice when a long flow is reported again (B-1).
         (0, 1) => one(role(S::Bytes, 0)),
         (0, 85) => one(role(S::Bytes, 1)),

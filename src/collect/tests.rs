@@ -181,7 +181,7 @@ fn both_families_come_in_on_one_socket_with_the_folded_address() {
 }
 
 #[test]
-fn kernel_drops_are_exact() {
+fn a_18_kernel_drops_are_exact() {
     // Nobody reads: the collector is bound and not started.
     let mut s = settings(1, 1);
     s.receive_buffer = 64 << 10;

@@ -286,8 +286,10 @@ mod tests {
 
     #[test]
     fn n9_08_09_bad_ids_and_counts() {
-        let set = v9(&[255, 1, 8, 4, 256, 1, 12, 4]);
-        assert_eq!((set.templates.len(), set.rejected, set.templates[0].id), (1, 1, 256));
+        for bad in [0, 1, 255] {
+            let set = v9(&[bad, 1, 8, 4, 256, 1, 12, 4]);
+            assert_eq!((set.templates.len(), set.rejected, set.templates[0].id), (1, 1, 256), "{bad}");
+        }
         let set = v9(&[256, 0, 257, 1, 12, 4]);
         assert_eq!((set.templates.len(), set.rejected, set.withdrawals), (1, 1, 0));
         let set = v9(&[256, 9, 8, 4]);
@@ -316,6 +318,9 @@ mod tests {
         let octets = words(&[256, 2, 0x8001, 4, 0, 9, 8, 4]);
         let set = TemplateSet::parse(Version::Ipfix, false, &octets);
         assert_eq!(set.templates[0].fields[0].element, ElementId { pen: 9, id: 1 });
+        // The bit with number 0 says nothing that IANA's element does not say.
+        let zero = TemplateSet::parse(Version::Ipfix, false, &words(&[256, 2, 0x8008, 4, 0, 0, 12, 4]));
+        assert_eq!(zero.templates[0].fields[0].element, ElementId { pen: 0, id: 8 });
         let cut = words(&[256, 2, 8, 4, 0x8001, 4, 0]);
         assert_eq!(TemplateSet::parse(Version::Ipfix, false, &cut), TemplateSet { rejected: 1, ..Default::default() });
     }

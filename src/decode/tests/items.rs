@@ -305,3 +305,46 @@ fn maker_softflowd_biflows_have_flags_of_their_own() {
     let told = bench.batch.records.iter().map(|r| (r.bytes, r.packets, r.tcp_flags, r.end_ms - r.start_ms));
     assert_eq!(told.collect::<Vec<_>>(), [(256, 2, 2, 8_000), (512, 3, 18, 8_000)]);
 }
+
+/// What is refused leaves the template of its id as it was.
+#[test]
+fn n9_09_a_refused_template_leaves_the_one_before() {
+    let mut bench = Bench::new();
+    let domain = bench.domain(Version::V9, 1);
+    bench.decode(&domain, &v9(1, 1, &[set(0, &template(256, &TEMPLATE))]));
+    for refused in [words(&[256, 0]), words(&[256, 9, 8, 4]), words(&[256, 1, 8, 0])] {
+        let outcome = bench.decode(&domain, &v9(1, 2, &[set(0, &refused), set(256, &row(1))]));
+        assert_eq!((outcome.templates_learned, outcome.records), (0, 1), "{refused:?}");
+    }
+    assert_eq!(serials(&bench), [1, 1, 1]);
+}
+
+/// One id in two domains of an exporter, and of two exporters: each decodes with its own layout.
+#[test]
+fn n9_14_an_id_belongs_to_its_domain_and_its_exporter() {
+    let mut benches = [Bench::new(), Bench::new()];
+    for (at, bench) in benches.iter_mut().enumerate() {
+        let domains = [7, 8].map(|id| bench.domain(Version::V9, id));
+        for (domain, width) in domains.iter().zip([4, 8]) {
+            let width = width - u16::try_from(at).unwrap();
+            bench.decode(domain, &v9(0, 1, &[set(0, &template(256, &[1, width, 8, 4]))]));
+        }
+        for (domain, width) in domains.iter().zip([4, 8]) {
+            let body = [&vec![0; width - at - 1][..], &[9, 10, 0, 0, 1]].concat();
+            bench.decode(domain, &v9(0, 2, &[set(256, &body)]));
+            assert_eq!((bench.last().bytes, bench.last().src_ip()), (9, Some([10, 0, 0, 1].into())));
+        }
+        assert_eq!(bench.batch.len(), 2);
+    }
+}
+
+/// Two line cards of a router number their datagrams apart: neither loses what the other sends.
+#[test]
+fn v5_08_engines_are_domains_of_their_own() {
+    let domain_of = |engine: [u8; 2]| {
+        let mut octets = v5(1, 1, 0);
+        octets[20..22].copy_from_slice(&engine);
+        identify(&octets).unwrap().observation_domain
+    };
+    assert_eq!([[0, 0], [0, 1], [1, 0], [1, 2]].map(domain_of), [0, 1, 256, 258]);
+}

@@ -172,6 +172,24 @@ pub const PARKED_OCTETS_PER_EXPORTER_MAX: u64 = MIB;
 pub const PARKED_OCTETS: Range = range(64 * MIB, 0, 4 * GIB);
 /// Age of a parked set, seconds.
 pub const PARKED_AGE_S: Range = range(60, 1, 86_400);
+/// Age of a set that is parked on disk, seconds: routers that resend templates each 30 minutes, and some minutes more.
+pub const PARKED_DISK_AGE_S: Range = range(35 * 60, 60, 86_400);
+/// Octets of the files with parked sets.
+pub const PARKED_DISK_OCTETS: Range = range(GIB, 16 * MIB, 64 * GIB);
+/// Sets on disk: what is known of them takes 32 MiB of memory.
+pub const PARKED_DISK_SETS_MAX: u64 = 262_144;
+/// Memory that one of them takes: 24 octets of place and port under a key of 16, in nodes of a tree that are half full.
+pub const PARKED_DISK_SET_OCTETS: u64 = 128;
+/// One exporter takes at most this part of the files.
+pub const PARKED_DISK_EXPORTER_PART: u64 = 4;
+/// Files of parked sets at their bound: each goes when its last set has gone, so many keep what is dead small.
+pub const PARKED_DISK_SEGMENTS: u64 = 64;
+/// Messages on their way to the disk.
+pub const PARKED_DISK_JOBS: usize = 4_096;
+/// Octets of these sets.
+pub const PARKED_DISK_PENDING_OCTETS: u64 = 8 * MIB;
+/// Sets that one look gives back to a domain, so that the next domain gets its turn.
+pub const PARKED_DISK_PORTION: usize = 64;
 /// Messages of the reorder window before the workers' share is added (plan section 4).
 pub const SEQUENCE_WINDOW_MIN: usize = 64;
 

@@ -354,6 +354,29 @@ fn fields_of_the_output_are_a_text_or_a_list() {
     }
 }
 
+#[test]
+fn sets_are_parked_in_memory_on_disk_or_not_at_all() {
+    let of = |text: &str| with_file(text, &[], Overrides::default()).expect("right");
+    let memory = of("");
+    for same in ["[decode]\npark = true\n", "[decode]\npark = \"memory\"\n"] {
+        assert_eq!(format!("{:?}", of(same).settings), format!("{:?}", memory.settings), "{same}");
+    }
+    for off in ["[decode]\npark = false\n", "[decode]\npark = \"off\"\n"] {
+        assert_eq!(of(off).settings.collect.decode.park_age_ns, 0, "{off}");
+    }
+    let disk = of("[data]\ndir = \"/somewhere\"\n[decode]\npark = \"disk\"\npark_disk_age = \"20m\"\n");
+    assert_eq!(disk.settings.collect.park_dir.as_deref(), Some("/somewhere/park".as_ref()));
+    assert_eq!(disk.settings.collect.decode.park_disk_age_ns, 1_200_000_000_000);
+    assert_eq!(disk.settings.collect.parked_disk_octets_max, 1 << 30);
+    let parked = |loaded: &Loaded| {
+        loaded.settings.memory_sum().iter().find(|post| post.name == "parked sets").map(|post| post.octets)
+    };
+    assert!(parked(&disk) > parked(&memory), "what is known of sets on disk is in memory");
+    let nowhere = of("[decode]\npark = \"disk\"\n");
+    assert_eq!(nowhere.settings.collect.park_dir, None);
+    assert!(nowhere.notes.iter().any(|note| note.level == NoteLevel::Warning && note.text.contains("[data] dir")));
+}
+
 /// A value other than the default that each key takes.
 fn another(key: &config::Key) -> String {
     match (key.kind, key.preset) {
@@ -364,6 +387,7 @@ fn another(key: &config::Key) -> String {
         (Kind::Flag, Preset::Text("true")) => "false".into(),
         (Kind::Flag, _) => "true".into(),
         (Kind::Choice(words), _) => words[1].into(),
+        (Kind::Switch(words), _) => words[words.len() - 1].into(),
         (Kind::Level, _) => "debug".into(),
         (Kind::Names, _) => "app_name,tcpWindowScale".into(),
         (Kind::Count(range), Preset::Computed(_)) => (range.min + 2).to_string(),

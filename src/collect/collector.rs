@@ -12,6 +12,7 @@ use super::cores::Placement;
 use super::exporters::ExporterTable;
 use super::gateway::Gateways;
 use super::notices::Notices;
+use super::park::ParkDisk;
 use super::pipeline::{Pipeline, PipelineParts};
 use super::socket::{CollectError, Group, LeavingSocket};
 use super::worker::{Orders, Worker, WorkerParts};
@@ -31,6 +32,7 @@ pub struct Collector {
     settings: CollectSettings,
     groups: Vec<Group>,
     table: Arc<ExporterTable>,
+    park: Option<ParkDisk>,
     clock: Clock,
 }
 
@@ -42,7 +44,11 @@ impl Collector {
     pub fn bind(settings: CollectSettings, clock: Clock, metrics: &Metrics) -> Result<Self, CollectError> {
         check(&settings, metrics.workers().len()).map_err(CollectError::Settings)?;
         let table = ExporterTable::new(&settings, metrics.books.clone()).map_err(CollectError::Settings)?;
-        let table = table.watching(Gateways::of_this_host());
+        let mut table = table.watching(Gateways::of_this_host());
+        let park = park_disk(&settings, metrics);
+        if let Some(park) = &park {
+            table = table.parking_at(park.door());
+        }
         let mut groups = Vec::with_capacity(settings.listeners.len());
         for (index, listener) in settings.listeners.iter().enumerate() {
             let CollectSettings { workers, receive_buffer, steering, exclusive, .. } = settings;
@@ -65,7 +71,7 @@ impl Collector {
             }
             groups.push(group);
         }
-        Ok(Self { settings, groups, table: Arc::new(table), clock })
+        Ok(Self { settings, groups, table: Arc::new(table), park, clock })
     }
 
     /// Name and address of each listener; a port 0 has become the one obtained.
@@ -86,7 +92,7 @@ impl Collector {
     /// A thread could not be made; those that ran already have ended. InvalidInput if there are not as
     /// many senders and handles as workers.
     pub fn start(self, senders: Vec<Box<dyn HandOver>>, metrics: Vec<WorkerMetrics>) -> io::Result<Workers> {
-        let Self { settings, groups, table, clock } = self;
+        let Self { settings, groups, table, park, clock } = self;
         if senders.len() != settings.workers || metrics.len() != settings.workers {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "one sender and one set of handles a worker"));
         }
@@ -96,7 +102,8 @@ impl Collector {
         let (reader, orders, notices) = (Arc::new(reader), Arc::new(Orders::default()), Arc::new(Notices::default()));
         let listeners: Vec<String> = groups.iter().map(|g| g.name.clone()).collect();
         let cores = placement.cores.clone();
-        let mut workers = Workers { groups, threads: Vec::new(), orders, waker: Some(waker), _placement: placement };
+        let (threads, waker) = (Vec::new(), Some(waker));
+        let mut workers = Workers { groups, threads, orders, waker, _park: park, _placement: placement };
         for (index, (sender, metrics)) in senders.into_iter().zip(metrics).enumerate() {
             let pipeline = PipelineParts {
                 table: Arc::clone(&table),
@@ -130,6 +137,24 @@ impl Collector {
             }
         }
         Ok(workers)
+    }
+}
+
+/// The disk for sets that wait for their template, if it is wanted and can be had: without it memory must do.
+fn park_disk(settings: &CollectSettings, metrics: &Metrics) -> Option<ParkDisk> {
+    let dir = settings.park_dir.as_deref()?;
+    let age_ns = settings.decode.park_disk_age_ns;
+    match ParkDisk::start(dir, settings.parked_disk_octets_max, age_ns, metrics.books.clone()) {
+        Ok(park) => Some(park),
+        Err(error) => {
+            tracing::warn!(
+                dir = %dir.display(),
+                %error,
+                "[decode] park = disk: the directory cannot be used, so sets wait for their template in memory alone; make it \
+                 writable, or set park = memory"
+            );
+            None
+        }
     }
 }
 
@@ -181,6 +206,8 @@ pub struct Workers {
     threads: Vec<WorkerThread>,
     orders: Arc<Orders>,
     waker: Option<io::PipeWriter>,
+    // Ends after the workers, and counts what it drops.
+    _park: Option<ParkDisk>,
     // Keeps the locks of the cores.
     _placement: Placement,
 }

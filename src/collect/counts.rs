@@ -24,6 +24,8 @@ pub(super) struct Counts {
     sets_templates: u64,
     sets_parked: u64,
     octets_parked: u64,
+    sets_parked_disk: u64,
+    sets_unparked_disk: u64,
     sets_unparked: u64,
     octets_unparked: u64,
     sets_dropped: [u64; SetDropKind::ALL.len()],
@@ -64,6 +66,8 @@ impl Counts {
         self.sets_templates += u64::from(outcome.sets_templates);
         self.sets_parked += u64::from(outcome.sets_parked);
         self.octets_parked += outcome.octets_parked;
+        self.sets_parked_disk += u64::from(outcome.sets_parked_disk);
+        self.sets_unparked_disk += u64::from(outcome.sets_unparked_disk);
         self.sets_unparked += u64::from(outcome.sets_unparked);
         self.octets_unparked += outcome.octets_unparked;
         for (sum, n) in self.sets_dropped.iter_mut().zip(outcome.sets_dropped) {
@@ -113,7 +117,9 @@ impl Counts {
         books.trailing.add(self.trailing);
         books.sets_seen.add(self.sets_seen);
         take(&books.sets_parked, self.sets_unparked);
+        take(&books.sets_parked_disk, self.sets_unparked_disk);
         take(&books.parked_bytes, self.octets_unparked);
+        books.sets_parked_disk.add(self.sets_parked_disk);
         books.sets_parked.add(self.sets_parked);
         books.parked_bytes.add(self.octets_parked);
         books.sets_decoded.add(self.sets_decoded);

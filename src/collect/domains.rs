@@ -13,8 +13,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::exporters::ExporterEntry;
 use super::rules::{BehindMediator, RuleIndex, Rules, TenantIndex};
 use crate::decode::{
-    Domain, DomainKey, ExporterState, Header, LearnedBudget, ParkedCounts, Session, SessionPolicy, TemplateEventKind,
-    TemplateNews,
+    Domain, DomainKey, ExporterState, Header, LearnedBudget, Overflowed, ParkedCounts, Session, SessionPolicy,
+    TemplateEventKind, TemplateNews,
 };
 use crate::flow::Exporter;
 use crate::limits::DOMAINS_PER_EXPORTER_MAX;
@@ -141,9 +141,11 @@ impl Domains {
         let mut make = |domains: &mut Self, scope: Scope, fallback| {
             let parked = domains.make_room(&any, now_ns);
             if let Some(parked) = parked {
-                evicted = Some(sum(evicted.unwrap_or_default(), parked));
+                evicted = Some(parked.and(evicted.unwrap_or_default()));
             }
-            let domain = Arc::new(Domain::new(scope.1, Arc::clone(&state), fallback).heard_at(scope.0));
+            let domain = Arc::new_cyclic(|me| {
+                Domain::new(scope.1, Arc::clone(&state), fallback).heard_at(scope.0).reachable_as(me.clone())
+            });
             domain.last_seen_ns.store(now_ns, Ordering::Release);
             domains.domains.insert(scope, Arc::clone(&domain));
             domain
@@ -183,7 +185,7 @@ impl Domains {
         self.domains.retain(|_, d| {
             let gone = goes(d);
             if gone {
-                parked = sum(parked, retire(d, TemplateEventKind::Evicted, last_seen(d)));
+                parked = parked.and(retire(d, TemplateEventKind::Evicted, last_seen(d)));
             }
             !gone
         });
@@ -198,10 +200,15 @@ impl Domains {
         self.states.iter().filter_map(|(_, state)| state.take_template_news()).reduce(TemplateNews::and)
     }
 
+    /// Moves sets that waited for long to the disk, where there is one.
+    pub fn overflow_parked(&self, now_ns: u64) -> Overflowed {
+        self.domains.values().map(|domain| domain.overflow_parked(now_ns)).fold(Overflowed::default(), Overflowed::and)
+    }
+
     /// Drops sets that waited for longer than the settings allow.
     pub fn expire_parked(&self, now_ns: u64, expired: &mut ParkedCounts) {
         for domain in self.domains.values() {
-            *expired = sum(*expired, domain.expire_parked(now_ns));
+            *expired = expired.and(domain.expire_parked(now_ns));
         }
     }
 
@@ -217,7 +224,7 @@ impl Domains {
         self.domains.retain(|scope, domain| {
             let gone = is_silent(domain) && !fallbacks.contains(scope);
             if gone {
-                parked = sum(parked, retire(domain, TemplateEventKind::Expired, now_ns));
+                parked = parked.and(retire(domain, TemplateEventKind::Expired, now_ns));
             }
             !gone
         });
@@ -229,7 +236,7 @@ impl Domains {
         self.forgotten = true;
         self.states.clear();
         self.domains.drain().fold(ParkedCounts::default(), |parked, (_, d)| {
-            sum(parked, retire(&d, TemplateEventKind::Evicted, last_seen(&d)))
+            parked.and(retire(&d, TemplateEventKind::Evicted, last_seen(&d)))
         })
     }
 }
@@ -242,8 +249,4 @@ fn last_seen(domain: &Arc<Domain>) -> u64 {
 fn retire(domain: &Arc<Domain>, kind: TemplateEventKind, now_ns: u64) -> ParkedCounts {
     domain.retired.store(true, Ordering::Release);
     domain.retire_as(kind, now_ns)
-}
-
-fn sum(a: ParkedCounts, b: ParkedCounts) -> ParkedCounts {
-    ParkedCounts { sets: a.sets.saturating_add(b.sets), octets: a.octets.saturating_add(b.octets) }
 }

@@ -22,7 +22,7 @@ use super::gateway::Gateways;
 use super::notices::Notices;
 use super::pace::Pace;
 use super::rules::{RuleIndex, Rules, TenantIndex};
-use crate::decode::{Domain, Header, LearnedBudget, ParkedCounts, SetDropKind};
+use crate::decode::{Domain, Header, LearnedBudget, ParkOverflow, ParkedCounts, SetDropKind};
 use crate::limits::{EXPORTER_HOLD_MS, EXPORTER_IDLE_S, EXPORTERS_MAX, EXPORTERS_UNKNOWN_MAX};
 use crate::metrics::Books;
 use crate::throttle::Throttle;
@@ -153,6 +153,14 @@ impl ExporterTable {
     #[must_use]
     pub fn watching(self, gateways: Gateways) -> Self {
         Self { gateways, ..self }
+    }
+
+    /// Lets `keeper` have the sets for which memory has no room. Before anybody was heard.
+    #[must_use]
+    pub(super) fn parking_at(self, keeper: Arc<dyn ParkOverflow>) -> Self {
+        let LearnedBudget { parked_octets_max, learned_octets_max, .. } = *self.budget;
+        let budget = LearnedBudget::new(parked_octets_max, learned_octets_max).overflowing_to(keeper);
+        Self { budget: Arc::new(budget), ..self }
     }
 
     /// True if `address` may send at all.
@@ -330,12 +338,17 @@ impl ExporterTable {
 
     /// Sets that went with their domain.
     fn count_retired(&self, parked: ParkedCounts) {
-        let sets = u64::from(parked.sets);
-        if sets != 0 || parked.octets != 0 {
-            self.books.sets_parked.sub(sets);
-            self.books.parked_bytes.sub(parked.octets);
-            self.books.sets_dropped[SetDropKind::Retired as usize].add(sets);
+        if parked != ParkedCounts::default() {
+            self.take_off_parked(parked);
+            self.books.sets_dropped[SetDropKind::Retired as usize].add(u64::from(parked.sets));
         }
+    }
+
+    /// Sets that left the waiting room: first off the levels, so that they never show twice.
+    fn take_off_parked(&self, parked: ParkedCounts) {
+        self.books.sets_parked.sub(u64::from(parked.sets - parked.returned));
+        self.books.sets_parked_disk.sub(u64::from(parked.returned));
+        self.books.parked_bytes.sub(parked.octets);
     }
 
     /// Adds what a worker counted; the first decoded set makes the exporter known.

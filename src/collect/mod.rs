@@ -16,6 +16,7 @@ mod faults;
 mod gateway;
 mod notices;
 mod pace;
+mod park;
 mod picture;
 mod pipeline;
 mod ports;
@@ -39,6 +40,7 @@ pub use steer::{PortLock, validate as validate_steering};
 pub use sys::{FileSystemRoom, KernelClock, file_system_room, kernel_clock};
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::decode::{DecodeSettings, Profile, SessionPolicy};
@@ -171,6 +173,10 @@ pub struct CollectSettings {
     pub switch_id: String,
     /// Bound of parked sets, octets.
     pub parked_octets_max: u64,
+    /// Directory of the files that sets are parked in beyond that; None keeps them in memory alone.
+    pub park_dir: Option<PathBuf>,
+    /// Bound of these files, octets.
+    pub parked_disk_octets_max: u64,
     /// Bound of templates and options, octets.
     pub learned_octets_max: u64,
     /// Oldest a worker's batch gets before it is handed over.

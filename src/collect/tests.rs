@@ -39,6 +39,8 @@ pub(super) fn settings(listeners: usize, workers: usize) -> CollectSettings {
         switch_id_from_ip: true,
         switch_id: String::new(),
         parked_octets_max: 1 << 20,
+        park_dir: None,
+        parked_disk_octets_max: 1 << 26,
         learned_octets_max: 1 << 20,
         flow_batch_age: Duration::from_millis(20),
         silence_hint: Duration::from_secs(60),

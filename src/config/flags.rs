@@ -116,7 +116,7 @@ fn value_name(kind: &Kind) -> &'static str {
         Kind::Host => "ADDR",
         Kind::Port | Kind::Ports => "PORT",
         Kind::Flag => "BOOL",
-        Kind::Choice(_) => "WORD",
+        Kind::Choice(_) | Kind::Switch(_) => "WORD",
         Kind::Level => "LEVEL",
         Kind::Names => "NAMES",
         Kind::Count(_) => "N",

@@ -35,6 +35,8 @@ pub enum Kind {
     Flag,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// One of these words; true is the first and false the last of them.
+    Switch(&'static [&'static str]),
     /// A log level, or directives.
     Level,
     /// Names with commas, in a file also a list of them.
@@ -121,7 +123,7 @@ impl Key {
     }
 }
 
-use Kind::{Choice, Count, Duration, File, Flag, Host, Level, Octets, Path, Port, Ports, Secret, Text, Url};
+use Kind::{Choice, Count, Duration, File, Flag, Host, Level, Octets, Path, Port, Ports, Secret, Switch, Text, Url};
 use Preset::{Computed, OfRange};
 
 const MS: u64 = 1;
@@ -166,12 +168,16 @@ pub const KEYS: &[Key] = &[
         "switch_id of all exporters while from_ip is false, unless an [[exporter]] rule gives another"),
     key("decode", "check_times", Flag, Preset::Text("true"),
         "Times before 7 days ago or after an hour from now give way to the record's next clock, then to the header's, then to the receive time; false takes them as they came, for replayed captures"),
-    key("decode", "park", Flag, Preset::Text("true"),
-        "Keep data sets whose template has not come yet and decode them when it comes"),
+    key("decode", "park", Switch(&["memory", "disk", "off"]), Preset::Text("memory"),
+        "Keep data sets whose template has not come yet and decode them when it comes: in memory, on disk too (in [data] dir), or not at all; true is memory and false is off"),
     key("decode", "park_age", Duration(limits::PARKED_AGE_S, SECOND), OfRange,
-        "Age at which a data set that waits for its template is dropped"),
+        "Age at which a data set that waits for its template is dropped, or goes to the disk"),
     key("decode", "park_bytes", Octets(limits::PARKED_OCTETS), OfRange,
         "Room for data sets that wait for their template"),
+    key("decode", "park_disk_age", Duration(limits::PARKED_DISK_AGE_S, SECOND), OfRange,
+        "Age at which a data set is dropped that waits on disk: longer than routers take to send their templates again"),
+    key("decode", "park_disk_bytes", Octets(limits::PARKED_DISK_OCTETS), OfRange,
+        "Size of the files with data sets that wait on disk"),
     key("decode", "learned_bytes", Octets(limits::LEARNED_OCTETS), OfRange,
         "Room for templates and options tables"),
     key("decode", "elements_file", File, Preset::Text(""),

@@ -81,8 +81,18 @@ impl Settings {
             ),
             post(
                 "parked sets",
-                if self.collect.decode.park_age_ns == 0 { 0 } else { self.collect.parked_octets_max },
-                "data sets that wait for their template".to_owned(),
+                if self.collect.decode.park_age_ns == 0 {
+                    0
+                } else {
+                    self.collect.parked_octets_max + self.disk_octets()
+                },
+                match self.collect.park_dir {
+                    None => "data sets that wait for their template".to_owned(),
+                    Some(_) => format!(
+                        "data sets that wait for their template, and {} for those on disk",
+                        render_octets(self.disk_octets())
+                    ),
+                },
                 "[decode] park_bytes",
             ),
             post(
@@ -126,6 +136,15 @@ impl Settings {
     /// Octets of a batch's further fields: what ends it, in vectors that doubled to get there; none if nobody asks for some.
     fn arena_octets(&self) -> u64 {
         if self.queue.fields.needs_arena() { 2 * limits::FLOW_BATCH_ARENA_OCTETS as u64 } else { 0 }
+    }
+
+    /// What is known of sets on disk, and those on their way to it.
+    const fn disk_octets(&self) -> u64 {
+        if self.collect.park_dir.is_some() {
+            limits::PARKED_DISK_PENDING_OCTETS + limits::PARKED_DISK_SETS_MAX * limits::PARKED_DISK_SET_OCTETS
+        } else {
+            0
+        }
     }
 
     fn total(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! Values and lists -> `Settings`: what depends on the machine, on each other and on memory.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,16 +106,18 @@ pub(super) fn settings(
                 registry,
                 sampling_default: None,
                 sampling_override: None,
-                park_age_ns: if values.flag("decode.park") {
-                    u64::try_from(values.duration("decode.park_age").as_nanos()).unwrap_or(u64::MAX)
-                } else {
-                    0
+                park_age_ns: match values.text("decode.park") {
+                    "off" => 0,
+                    _ => nanoseconds(values.duration("decode.park_age")),
                 },
+                park_disk_age_ns: nanoseconds(values.duration("decode.park_disk_age")),
                 ..DecodeSettings::default()
             },
             switch_id_from_ip: values.flag("switch_id.from_ip"),
             switch_id: values.text("switch_id.fixed").to_owned(),
             parked_octets_max: values.size("decode.park_bytes"),
+            park_dir: park_dir(values, notes),
+            parked_disk_octets_max: values.size("decode.park_disk_bytes"),
             learned_octets_max: values.size("decode.learned_bytes"),
             flow_batch_age: (interval / 4).min(Duration::from_millis(limits::FLOW_BATCH_AGE_MS_MAX)),
             silence_hint: Duration::from_secs(limits::SILENCE_HINT_S),
@@ -168,6 +171,25 @@ pub(super) fn settings(
     };
     fit(&mut settings, values, faults, notes);
     settings
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Directory of the sets that wait on disk. Without a data directory memory must do.
+fn park_dir(values: &Values, notes: &mut Vec<Note>) -> Option<PathBuf> {
+    if values.text("decode.park") != "disk" {
+        return None;
+    }
+    let dir = values.text("data.dir");
+    if dir.is_empty() {
+        notes.push(Note::warning(
+            "[decode] park = disk needs [data] dir: without it sets wait for their template in memory alone",
+        ));
+        return None;
+    }
+    Some(Path::new(dir).join("park"))
 }
 
 /// The built-in elements and those of the operator's file.

@@ -62,6 +62,7 @@ pub fn parse(key: &Key, text: &str) -> Result<Value, String> {
         Kind::Ports => ports(text).map(Value::Ports),
         Kind::Flag => flag(text).map(Value::Flag),
         Kind::Choice(words) => choice(text, words).map(|word| Value::Text(word.to_owned())),
+        Kind::Switch(words) => switch(text, words).map(|word| Value::Text(word.to_owned())),
         Kind::Level => level(text).map(Value::Text),
         Kind::Names => names(text).map(Value::Text),
         Kind::Count(range) => count(key, text, range).map(Value::Count),
@@ -120,7 +121,7 @@ pub fn range_text(kind: &Kind) -> String {
         Kind::Port => "0 to 65535; 0 takes a free port".to_owned(),
         Kind::Ports => "0 to 65535, or a range; 0 takes a free port".to_owned(),
         Kind::Flag => "true or false".to_owned(),
-        Kind::Choice(words) => words.join(", "),
+        Kind::Choice(words) | Kind::Switch(words) => words.join(", "),
         Kind::Level => "a level, or directives".to_owned(),
         Kind::Names => "clarion, all, or names with commas; in a file also a list of names".to_owned(),
         Kind::Count(range) => format!("{} to {}", range.min, range.max),
@@ -230,6 +231,12 @@ fn flag(text: &str) -> Result<bool, String> {
             Err("is neither true nor false: write true or false (1, 0, yes, no, on and off are understood)".to_owned())
         }
     }
+}
+
+/// The word of `words` that `text` is; a flag is the first or the last.
+fn switch<'a>(text: &str, words: &[&'a str]) -> Result<&'a str, String> {
+    let of_flag = |on: bool| if on { words.first() } else { words.last() };
+    choice(text, words).or_else(|problem| flag(text).ok().and_then(of_flag).copied().ok_or(problem))
 }
 
 /// The word of `words` that `text` is.
@@ -424,6 +431,12 @@ mod tests {
         assert!(read("http.port", "65536").is_err());
         assert_eq!(read("receive.exclusive", "YES"), Ok(Value::Flag(true)));
         assert!(read("receive.exclusive", "maybe").is_err());
+        for (text, word) in
+            [("true", "memory"), ("false", "off"), ("off", "off"), ("Disk", "disk"), ("memory", "memory")]
+        {
+            assert_eq!(read("decode.park", text), Ok(Value::Text(word.to_owned())), "{text}");
+        }
+        assert!(read("decode.park", "discs").unwrap_err().contains("is disk meant?"));
         assert!(read("receive.steering", "sources").unwrap_err().contains("is source meant?"));
         assert_eq!(read("bind.host", "[::1]"), Ok(Value::Host("::1".parse().unwrap())));
         assert!(read("bind.host", "router.example").is_err());

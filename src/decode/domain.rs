@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::Header;
 use super::events::TemplateEvents;
-use super::learn::Learned;
+use super::learn::{Learned, Overflow, ParkOverflow};
 use super::mediator::{Originals, OriginalsTable};
 use super::observed::{Observation, Observed};
 use super::options::{NameTables, OptionsFact, PropertiesTable};
@@ -69,6 +69,8 @@ pub struct LearnedBudget {
     pub learned_octets: AtomicU64,
     /// Bound of `learned_octets`.
     pub learned_octets_max: u64,
+    /// Takes the sets for which memory has no room.
+    pub(super) overflow: Option<Arc<dyn ParkOverflow>>,
 }
 
 impl LearnedBudget {
@@ -80,7 +82,20 @@ impl LearnedBudget {
             parked_octets_max,
             learned_octets: AtomicU64::new(0),
             learned_octets_max,
+            overflow: None,
         }
+    }
+
+    /// The same, of which `keeper` takes what is too much.
+    #[must_use]
+    pub fn overflowing_to(self, keeper: Arc<dyn ParkOverflow>) -> Self {
+        Self { overflow: Some(keeper), ..self }
+    }
+
+    /// Who takes the sets for which memory has no room.
+    #[must_use]
+    pub fn keeper(&self) -> Option<&dyn ParkOverflow> {
+        self.overflow.as_deref()
     }
 
     /// Takes `octets` of `counter` if they fit below `max`.
@@ -108,6 +123,8 @@ pub struct ExporterState {
     pub budget: Arc<LearnedBudget>,
     pub(super) parked_sets: AtomicU64,
     pub(super) parked_octets: AtomicU64,
+    /// What its sets take elsewhere; the keeper counts.
+    pub kept_octets: AtomicU64,
     pub(super) template_octets: AtomicU64,
     pub(super) template_events: TemplateEvents,
     pub(super) options: RwLock<OptionsTables>,
@@ -143,6 +160,7 @@ impl ExporterState {
             budget,
             parked_sets: AtomicU64::new(0),
             parked_octets: AtomicU64::new(0),
+            kept_octets: AtomicU64::new(0),
             template_octets: AtomicU64::new(0),
             template_events: TemplateEvents::default(),
             options: RwLock::default(),
@@ -281,6 +299,8 @@ pub struct Domain {
     pub(super) learned: Mutex<Learned>,
     /// Sets wait in `learned`: to be seen without its lock.
     pub(super) waiting: AtomicBool,
+    /// Sets that are kept elsewhere.
+    pub(super) overflow: Overflow,
     /// A replay of parked sets ended at its row budget and goes on with the next datagram.
     pub(super) replay_due: AtomicBool,
     /// Ports have offered templates: the plans are theirs.
@@ -305,6 +325,8 @@ pub struct ParkedCounts {
     pub sets: u32,
     /// Octets.
     pub octets: u64,
+    /// Of the sets, those that were back from the disk: the books have them there.
+    pub returned: u32,
 }
 
 /// A domain for the status API.
@@ -372,6 +394,7 @@ impl Domain {
             plans: ArcSwap::default(),
             learned: Mutex::default(),
             waiting: AtomicBool::new(false),
+            overflow: Overflow::default(),
             replay_due: AtomicBool::new(false),
             is_shared: AtomicBool::new(false),
             firewall_updates: AtomicBool::new(false),

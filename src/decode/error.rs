@@ -92,6 +92,12 @@ pub enum SetDropKind {
     ParkFull,
     /// No template came within the parking time.
     ParkExpired,
+    /// No template, and there was no room for it on the disk.
+    ParkDiskFull,
+    /// No template came within the time that sets are kept on disk.
+    ParkDiskExpired,
+    /// It could not be written to the disk, or not read back.
+    ParkDiskFailed,
     /// No template, and parking is off.
     UnknownTemplate,
     /// The records do not fit the template (variable length past the set's end).
@@ -108,11 +114,14 @@ pub enum SetDropKind {
 
 impl SetDropKind {
     /// All kinds, in the order of their index.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::ReservedId,
         Self::ParkFull,
         Self::ParkExpired,
+        Self::ParkDiskFull,
+        Self::ParkDiskExpired,
+        Self::ParkDiskFailed,
         Self::UnknownTemplate,
         Self::BadRecord,
         Self::TooManyRows,
@@ -129,6 +138,9 @@ impl SetDropKind {
             Self::ReservedId => "reserved_id",
             Self::ParkFull => "park_full",
             Self::ParkExpired => "park_expired",
+            Self::ParkDiskFull => "park_disk_full",
+            Self::ParkDiskExpired => "park_disk_expired",
+            Self::ParkDiskFailed => "park_disk_failed",
             Self::UnknownTemplate => "unknown_template",
             Self::BadRecord => "bad_record",
             Self::TooManyRows => "too_many_rows",

@@ -5,6 +5,7 @@
 //! another exporter's), parked sets by count, octets and age.
 
 mod inner;
+mod overflow;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
-pub(super) use self::inner::Await;
-use self::inner::Waits;
+pub(super) use self::inner::{Await, Waits};
+pub(super) use self::overflow::Overflow;
+pub use self::overflow::{Overflowed, ParkOverflow, Stored, WaitingSet, parked_octets};
 use super::domain::{Domain, LearnedBudget, ParkedCounts, PlanTable, Session};
 use super::error::SetDropKind;
 use super::life::{Change, Clash, Storm};
@@ -96,7 +98,10 @@ pub(super) struct Learned {
 impl Learned {
     /// Sets and octets that wait.
     pub(super) fn parked(&self) -> ParkedCounts {
-        ParkedCounts { sets: u32::try_from(self.parked.len()).unwrap_or(u32::MAX), octets: self.parked_octets }
+        let mut counts = ParkedCounts::default();
+        self.parked.iter().for_each(|set| counts.note(set));
+        debug_assert_eq!(counts.octets, self.parked_octets, "the sum of what waits");
+        counts
     }
 
     /// Empties the room.
@@ -107,16 +112,13 @@ impl Learned {
         counts
     }
 
-    /// Drops the sets received before `before_ns`; those that wait for nothing have until `long_before_ns`: they go with
-    /// the next datagram.
-    pub(super) fn expire(&mut self, before_ns: u64, long_before_ns: u64) -> ParkedCounts {
+    /// Drops the sets received before what `limit` says of them, Unix nanoseconds.
+    pub(super) fn expire(&mut self, limit: impl Fn(Waits) -> u64) -> ParkedCounts {
         let mut counts = ParkedCounts::default();
         self.parked.retain(|set| {
-            let limit = if set.waits == Waits::Nothing { long_before_ns } else { before_ns };
-            let keep = set.envelope.receive_ns >= limit;
+            let keep = set.envelope.receive_ns >= limit(set.waits);
             if !keep {
-                counts.sets += 1;
-                counts.octets += set.octets();
+                counts.note(set);
             }
             keep
         });
@@ -237,13 +239,20 @@ impl Domain {
             fallback.take_offers(port, &fresh, &gone);
             adopted = self.adopt(&mut learned, fallback, port);
         }
+        if !fresh.is_empty() {
+            self.call_keeper();
+        }
         adopted || !fresh.is_empty()
     }
 
     /// Sets of this port that came before its domain was made wait in the address's: they are its own.
     fn adopt(&self, learned: &mut Learned, fallback: &Self, port: u16) -> bool {
         // Else their octets are reserved with another rule's state.
-        if !Arc::ptr_eq(&self.exporter, &fallback.exporter) || !fallback.has_parked() {
+        if !Arc::ptr_eq(&self.exporter, &fallback.exporter) {
+            return false;
+        }
+        self.adopt_kept(fallback, port);
+        if !fallback.has_parked() {
             return false;
         }
         let mut theirs = fallback.learned();
@@ -365,7 +374,7 @@ impl Domain {
         }
         let octets = body.len() as u64 + PARKED_OVERHEAD_OCTETS;
         if !self.reserve_parked(octets) {
-            outcome.drop_set(SetDropKind::ParkFull);
+            self.park_elsewhere(id, body, envelope, outcome);
             return None;
         }
         outcome.sets_parked += 1;
@@ -408,9 +417,11 @@ impl Domain {
         learned.parked_octets -= set.octets();
         self.note_waiting(&learned);
         drop(learned);
-        let counts = ParkedCounts { sets: 1, octets: set.octets() };
+        let mut counts = ParkedCounts::default();
+        counts.note(&set);
         self.give_back_parked(counts);
-        outcome.sets_unparked += counts.sets;
+        outcome.sets_unparked += counts.sets - counts.returned;
+        outcome.sets_unparked_disk += counts.returned;
         outcome.octets_unparked += counts.octets;
         Unparked::Set(set, plan)
     }
@@ -424,16 +435,18 @@ impl Domain {
             && let Some(at) = learned.parked.iter().rposition(|set| set.envelope == *envelope)
             && let Some(set) = learned.parked.remove(at)
         {
-            back.sets += 1;
-            back.octets += set.octets();
+            back.note(&set);
         }
         learned.parked_octets -= back.octets;
         self.note_waiting(&learned);
         // What it parked and took out again was never counted as parked.
         let (sets, octets) = (outcome.sets_parked - back.sets, outcome.octets_parked - back.octets);
-        learned.lost.sets += outcome.sets_unparked.saturating_sub(sets);
+        let returned = outcome.sets_unparked_disk;
+        learned.lost.sets += outcome.sets_unparked.saturating_sub(sets) + returned;
+        learned.lost.returned += returned;
         learned.lost.octets += outcome.octets_unparked.saturating_sub(octets);
         drop(learned);
+        self.overflow.uncounted.fetch_add(u64::from(outcome.sets_parked_disk), Ordering::AcqRel);
         self.give_back_parked(back);
     }
 

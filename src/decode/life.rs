@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::domain::{Domain, ParkedCounts, Session};
+use super::learn::Waits;
 use super::plan::DecodePlan;
 use super::status::{TemplateEvent, TemplateEventKind};
 use crate::flow::Version;
@@ -196,7 +197,16 @@ impl Domain {
         let before_ns = now_ns.saturating_sub(age);
         self.release_lists(before_ns);
         let mut learned = self.learned();
-        let counts = learned.expire(before_ns, before_ns.saturating_sub(age));
+        // What the keeper could not take at once, and what goes with the next datagram, has another turn.
+        let later_ns = before_ns.saturating_sub(age);
+        let own_ns = if self.exporter.budget.overflow.is_some() { later_ns } else { before_ns };
+        let returned_ns = now_ns.saturating_sub(self.exporter.settings.park_disk_age_ns);
+        let counts = learned.expire(|waits| match waits {
+            Waits::Own => own_ns,
+            Waits::Inner(_) => before_ns,
+            Waits::Nothing => later_ns,
+            Waits::Returned => returned_ns,
+        });
         self.note_waiting(&learned);
         drop(learned);
         self.give_back_parked(counts);
@@ -228,7 +238,8 @@ impl Domain {
         }
         self.give_back_parked(waiting);
         self.give_back_templates(octets);
-        ParkedCounts { sets: waiting.sets + lost.sets, octets: waiting.octets + lost.octets }
+        self.call_keeper();
+        waiting.and(lost)
     }
 
     /// Since when redefinitions come faster than they are taken, Unix nanoseconds.

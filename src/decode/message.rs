@@ -197,6 +197,8 @@ impl Walk<'_> {
         }
         self.may_wait = true;
         std::mem::swap(&mut self.budget, &mut self.replay_budget);
+        // There is room for more of them.
+        domain.call_keeper();
     }
 
     /// Runs one data set; the number of records, None if it cannot be known.

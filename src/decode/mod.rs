@@ -34,6 +34,7 @@ mod waiting;
 pub use domain::{Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use events::{TemplateEventCounts, TemplateNews};
+pub use learn::{Overflowed, ParkOverflow, Stored, WaitingSet, parked_octets};
 pub use mediator::{Original, Originals};
 pub use observed::{Observation, distinct_boots};
 pub use picture::{OptionsCounts, TemplateRoom};
@@ -115,8 +116,12 @@ pub struct Outcome {
     pub sets_parked: u32,
     /// Octets parked by this datagram.
     pub octets_parked: u64,
+    /// Sets of this datagram for which memory had no room, and the disk had.
+    pub sets_parked_disk: u32,
     /// Sets taken out of the waiting room (replayed or dropped).
     pub sets_unparked: u32,
+    /// The same of sets that were back from the disk.
+    pub sets_unparked_disk: u32,
     /// Octets taken out of the waiting room.
     pub octets_unparked: u64,
     /// Sets dropped, by `SetDropKind`.

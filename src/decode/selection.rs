@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::element::Registry;
 use crate::flow::{ElementId, FieldSet};
-use crate::limits::PARKED_AGE_S;
+use crate::limits::{PARKED_AGE_S, PARKED_DISK_AGE_S};
 
 /// What the output wants beyond the fields of `FlowRecord`; a template is compiled with it, so that what nobody wants
 /// costs nothing.
@@ -78,6 +78,8 @@ pub struct DecodeSettings {
     pub sampling_override: Option<u32>,
     /// Age at which a parked set is dropped, nanoseconds; 0 switches parking off.
     pub park_age_ns: u64,
+    /// Age at which one that went to the disk is dropped, nanoseconds; only where there is one.
+    pub park_disk_age_ns: u64,
     /// How its messages are to be taken where the standards leave it open or are not kept.
     pub profile: Profile,
     /// What elements are called: the built-in tables, the operator's file, what exporters taught.
@@ -119,6 +121,7 @@ impl Default for DecodeSettings {
             sampling_default: None,
             sampling_override: None,
             park_age_ns: PARKED_AGE_S.default * 1_000_000_000,
+            park_disk_age_ns: PARKED_DISK_AGE_S.default * 1_000_000_000,
             profile: Profile::default(),
             registry: Arc::default(),
         }

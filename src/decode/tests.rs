@@ -343,6 +343,7 @@ mod makers;
 mod mediator;
 mod names;
 mod others;
+mod overflow;
 mod profile;
 mod random;
 mod rules;

@@ -98,6 +98,13 @@ pub const CATALOG: &[Descriptor] = &[
     d("sets_parked", Gauge, &[], "Data sets waiting for their template."),
     d("parked_bytes", Gauge, &[], "Octets of data sets waiting for their template."),
     d(
+        "sets_parked_disk",
+        Gauge,
+        &[],
+        "Data sets waiting for their template on disk, or back from it and not decoded yet.",
+    ),
+    d("parked_disk_bytes", Gauge, &[], "Octets of the files with data sets that wait for their template."),
+    d(
         "sets_undecodable_total",
         Counter,
         &["reason"],
@@ -283,6 +290,8 @@ pub(super) fn read_order(name: &str) -> u8 {
         "records_recovered_total" | "records_decoded_total" => 3,
         // A parked set later becomes decoded or dropped: read the level after both.
         "sets_decoded_total" | "sets_options_total" | "sets_templates_total" | "sets_undecodable_total" => 1,
+        // A set goes from memory to the disk, never back in the books: memory after the disk.
+        "sets_parked" => 3,
         "sets_seen_total" => 4,
         "datagrams_processed_total" | "datagrams_rejected_total" | "datagrams_refused_total" => 5,
         "datagrams_received_total" => 6,

@@ -102,6 +102,10 @@ pub struct Books {
     pub sets_parked: Tally,
     /// Octets parked now (a level).
     pub parked_bytes: Tally,
+    /// Sets parked on disk now, or back from it and not decoded yet (a level).
+    pub sets_parked_disk: Tally,
+    /// Octets of the files with them (a level).
+    pub parked_disk_bytes: Tally,
     /// Sets dropped by reason, in the order of `SetDropKind::ALL`.
     pub sets_dropped: Vec<Tally>,
     /// Templates learned.
@@ -215,6 +219,8 @@ impl Books {
             sets_templates: r.counter("sets_templates_total", &[]),
             sets_parked: r.level_u64("sets_parked", &[]),
             parked_bytes: r.level_u64("parked_bytes", &[]),
+            sets_parked_disk: r.level_u64("sets_parked_disk", &[]),
+            parked_disk_bytes: r.level_u64("parked_disk_bytes", &[]),
             sets_dropped: SetDropKind::ALL
                 .map(|k| r.counter("sets_undecodable_total", &[label("reason", k.label())]))
                 .into(),

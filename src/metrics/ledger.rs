@@ -21,7 +21,7 @@ pub struct Ledger {
     pub recovered: u64,
     /// Records decoded.
     pub decoded: u64,
-    /// Sets decoded, parked, dropped, options and templates.
+    /// Sets decoded, parked in memory and on disk, dropped, options and templates.
     pub sets_explained: u64,
     /// Sets seen.
     pub sets_seen: u64,
@@ -135,8 +135,9 @@ impl Books {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         // The fields are evaluated in the order in which they are written here: that order is the
-        // promise. A parked set later becomes decoded or dropped, so the level is read last of the
-        // explained ones: read earlier, a set that moves in between would count twice.
+        // promise. A parked set later becomes decoded or dropped, so the levels are read last of the
+        // explained ones: read earlier, a set that moves in between would count twice. From memory it
+        // may go to the disk, and never back in the books: so memory comes last.
         Ledger {
             delivered: self.delivered.value(),
             dropped: sum(&self.dropped),
@@ -147,6 +148,7 @@ impl Books {
                 + self.sets_options.value()
                 + self.sets_templates.value()
                 + sum(&self.sets_dropped)
+                + self.sets_parked_disk.level()
                 + self.sets_parked.level(),
             sets_seen: self.sets_seen.value(),
             datagrams_explained: sum(&self.refused) + sum(&self.rejected) + self.processed.value(),

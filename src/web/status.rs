@@ -132,19 +132,21 @@ fn sets(books: &Books) -> Value {
     let templates = books.sets_templates.value();
     let dropped: Vec<_> = books.sets_dropped_by_reason().collect();
     // Read after what a parked set may become, see `Books::ledger`.
+    let parked_on_disk = books.sets_parked_disk.level();
     let parked = books.sets_parked.level();
     let seen = books.sets_seen.value();
     let dropped_total: u64 = dropped.iter().map(|(_, n)| n).sum();
     json!({
-        "equation": "seen = decoded + parked + dropped + options + templates",
+        "equation": "seen = decoded + parked + parked_on_disk + dropped + options + templates",
         "seen": seen,
         "decoded": decoded,
         "parked": parked,
+        "parked_on_disk": parked_on_disk,
         "dropped": dropped_total,
         "dropped_by_reason": by_label(dropped),
         "options": options,
         "templates": templates,
-        "unexplained": difference(seen, decoded + parked + dropped_total + options + templates),
+        "unexplained": difference(seen, decoded + parked + parked_on_disk + dropped_total + options + templates),
     })
 }
 

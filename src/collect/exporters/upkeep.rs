@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{ExporterEntry, ExporterTable, SECOND_NS, lock};
-use crate::decode::{ParkedCounts, SetDropKind, TemplateNews};
+use crate::decode::{Overflowed, ParkedCounts, SetDropKind, TemplateNews};
 use crate::limits::{EXPORTER_FORGET_S, EXPORTER_IDLE_S, RATE_SAMPLE_S};
 use crate::metrics::Books;
 
@@ -13,7 +13,7 @@ impl ExporterTable {
     /// `exporters{state}` in `books`.
     pub fn maintain(&self, now_ns: u64, books: &Books) {
         let (mut active, mut idle, mut unknown) = (0, 0, 0);
-        let mut expired = ParkedCounts::default();
+        let (mut expired, mut overflowed) = (ParkedCounts::default(), Overflowed::default());
         let mut silent = Vec::new();
         let mut entries = Vec::new();
         for shard in &self.shards {
@@ -35,6 +35,7 @@ impl ExporterTable {
                 let mut domains = lock(&entry.domains);
                 let news = domains.review_templates(now_ns);
                 let before = expired.sets;
+                overflowed = overflowed.and(domains.overflow_parked(now_ns));
                 domains.expire_parked(now_ns, &mut expired);
                 let parked = domains.forget_silent(now_ns, EXPORTER_FORGET_S * SECOND_NS);
                 drop(domains);
@@ -43,9 +44,15 @@ impl ExporterTable {
                 self.lines.waited_in_vain(now_ns, &entry, expired.sets - before);
             }
         }
-        books.sets_parked.sub(u64::from(expired.sets));
-        books.parked_bytes.sub(expired.octets);
-        books.sets_dropped[SetDropKind::ParkExpired as usize].add(u64::from(expired.sets));
+        let dropped = |kind: SetDropKind, sets: u32| books.sets_dropped[kind as usize].add(u64::from(sets));
+        self.take_off_parked(expired.and(overflowed.moved).and(overflowed.refused));
+        books.sets_parked_disk.add(u64::from(overflowed.moved.sets));
+        dropped(SetDropKind::ParkDiskFull, overflowed.refused.sets);
+        dropped(SetDropKind::ParkExpired, expired.sets - expired.returned);
+        dropped(SetDropKind::ParkDiskExpired, expired.returned);
+        if let Some(keeper) = self.budget.keeper() {
+            keeper.tick(now_ns);
+        }
         self.forget_silent(&silent, now_ns);
         books.exporters_active.set(active);
         books.exporters_idle.set(idle);

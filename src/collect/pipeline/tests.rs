@@ -1,3 +1,5 @@
+mod park;
+
 use std::time::Duration;
 
 use super::*;

@@ -12,13 +12,15 @@ const GIVEN_UP_MAX: usize = 64;
 
 /// For which template a set waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waits {
+pub(in crate::decode) enum Waits {
     /// Its own.
     Own,
     /// This one, which its lists name (RFC 6313).
     Inner(u16),
     /// None any more: it is read as far as it can be.
     Nothing,
+    /// Its own, which is known: it is back from the disk.
+    Returned,
 }
 
 /// What becomes of a set whose lists name an unknown template.

@@ -80,7 +80,11 @@ impl Account {
             "datagrams sent = received + dropped by the kernel",
         );
         equal(l.datagrams_received, l.datagrams_explained, "datagrams received = processed + rejected + refused");
-        equal(l.sets_seen, l.sets_explained, "sets seen = decoded + parked + dropped + options + templates");
+        equal(
+            l.sets_seen,
+            l.sets_explained,
+            "sets seen = decoded + parked (in memory, on disk) + dropped + options + templates",
+        );
         equal(l.decoded + l.recovered, l.delivered + l.dropped, "records decoded = delivered + dropped");
         equal(l.delivered, self.records_at_backend, "records delivered = at the backend");
         if l.kernel_dropped == 0 {

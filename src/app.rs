@@ -256,6 +256,8 @@ fn sources(
     let (all, one, clocks) = (Arc::clone(table), Arc::clone(table), Arc::clone(table));
     let (clock_of_all, clock_of_one) = (clock.clone(), clock.clone());
     let (sink, backend_url) = (metrics.sink(), output_name(settings));
+    let names: Vec<String> = listeners.iter().map(|(name, _)| name.clone()).collect();
+    let names_of_all = names.clone();
     Sources {
         metrics: Arc::clone(metrics),
         instance: settings.sink.instance.clone(),
@@ -277,11 +279,14 @@ fn sources(
                 .then(|| "the backend does not accept batches: see the log and delivery_requests_total".to_owned());
             sick.into_iter().chain(clocks.own_clock_ms().map(own_clock_note)).collect()
         }),
-        exporters: Box::new(move || all.snapshot(clock_of_all.unix_ns()).into_iter().map(rows::exporter).collect()),
+        exporters: Box::new(move || {
+            let rows = all.snapshot(clock_of_all.unix_ns()).into_iter();
+            rows.map(|status| rows::exporter(status, &names_of_all)).collect()
+        }),
         exporter: Box::new(move |address, query| {
             let details = one.detail(address, clock_of_one.unix_ns()).into_iter();
             let wanted = |d: &ExporterDetail| query.tenant.as_ref().is_none_or(|tenant| **tenant == *d.status.tenant);
-            details.filter(wanted).map(|d| rows::detail(d, query)).collect()
+            details.filter(wanted).map(|d| rows::detail(d, query, &names)).collect()
         }),
     }
 }

@@ -10,16 +10,18 @@ mod handles;
 mod histogram;
 mod ledger;
 mod process;
+mod reasons;
 mod secrets;
 mod text;
 
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
 pub use handles::{
-    BatcherMetrics, Books, DROP_REASONS, FAULT_REASONS, Held, QueueMetrics, REFUSE_REASONS, REQUEST_CODES, RecordDrop,
-    SinkMetrics, SocketMetrics, WebMetrics, WorkerMetrics,
+    BatcherMetrics, Books, DROP_REASONS, Held, QueueMetrics, REQUEST_CODES, RecordDrop, SinkMetrics, SocketMetrics,
+    WebMetrics, WorkerMetrics,
 };
 pub use histogram::WeightedHistogram;
 pub use ledger::Ledger;
+pub use reasons::{FAULT_REASONS, HINT_REASONS, REFUSE_REASONS};
 pub use secrets::SecretMetrics;
 pub use text::{ExporterFigures, exporters_text};
 

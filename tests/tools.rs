@@ -1,6 +1,8 @@
 //! The tools from outside: captures written here by hand are read, decoded and replayed, and what
 //! `generate` sends is received and read octet by octet.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Write as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -483,4 +485,43 @@ fn decode_of_noise_counts_and_goes_on() {
     let bad = &summary.exporters[&IpAddr::from([198, 51, 100, 66])];
     assert_eq!(bad.rejected.iter().sum::<u64>(), noise.len() as u64);
     assert!(summary.problems().iter().any(|p| p.contains("rejected")), "{:?}", summary.problems());
+}
+
+/// Each capture of the corpus: `decode --summary --json` parses, and every template has names or says `pen/id`.
+#[test]
+fn decode_summary_json_tells_templates_of_the_corpus_by_name() {
+    let Some(corpus) = common::corpus() else { return };
+    let (mut captures, mut templates, mut fields, mut unknown) = (0, 0, 0, 0);
+    let files = std::fs::read_dir(&corpus).expect("the corpus").map(|entry| entry.expect("an entry").path());
+    for path in files.filter(|path| path.extension().is_some_and(|end| end == "pcap")) {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_clarion-collector"))
+            .args(["decode", "--summary", "--json"])
+            .arg(&path)
+            .output()
+            .expect("the program runs");
+        let summary: serde_json::Value = serde_json::from_slice(&out.stdout)
+            .unwrap_or_else(|error| panic!("{}: {error}: {}", path.display(), String::from_utf8_lossy(&out.stderr)));
+        let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+        for exporter in list(&summary["exporters"]) {
+            let shown = list(&exporter["templates"]["shown"]);
+            let counted: u64 = list(&exporter["domains"])
+                .iter()
+                .map(|d| {
+                    d["templates"].as_u64().expect("a number") + d["options_templates"].as_u64().expect("a number")
+                })
+                .sum();
+            assert_eq!(shown.len() as u64, counted, "{}: all templates of all domains", path.display());
+            for field in shown.iter().flat_map(|template| list(&template["fields"])) {
+                let name = field["name"].as_str().expect("a name");
+                let numbers = format!("{}/{}", field["pen"], field["id"]);
+                assert!(!name.is_empty(), "{}: {numbers}", path.display());
+                fields += 1;
+                unknown += usize::from(name == numbers);
+            }
+            templates += shown.len();
+        }
+        captures += 1;
+    }
+    assert!(captures > 0 && templates > captures, "{captures} captures, {templates} templates");
+    assert!(unknown * 5 < fields, "{unknown} of {fields} fields have no name");
 }

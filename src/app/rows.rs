@@ -1,22 +1,31 @@
 //! What the data plane knows of exporters -> what the HTTP side shows; also what `decode --summary` shows.
+//!
+//! `listeners` are the names of the listeners in order; a capture has none, and its rows name none.
+
+use std::cmp::Ordering;
+use std::fmt;
 
 use crate::collect::{ExporterDetail, ExporterStatus, Fault, Rates};
 use crate::decode::{
-    Domain, DomainKey, DomainStatus, ExporterState, OptionsCounts, PostCounters, Session, SessionPolicy, TemplateEvent,
-    TemplateRoom, TemplateStatus,
+    Domain, DomainKey, DomainStatus, ExporterState, PostCounters, Session, SessionPolicy, TemplateEvent, TemplateRoom,
+    TemplateStatus,
 };
 use crate::flow::{ElementId, Version};
-use crate::limits::HTTP_DETAIL_FIELDS_MAX;
+use crate::limits::{HTTP_DETAIL_FIELDS_MAX, TEMPLATE_EVENTS_PER_EXPORTER};
 use crate::web::{
     DetailQuery, DetailRow, DomainRow, EventRow, ExporterRow, FaultRow, FieldRow, RateRow, TemplateRow, WaitingRow,
 };
+
+mod options;
+
+pub use options::tables;
 
 /// Length of a field that each record says (RFC 7011 section 7).
 const VARIABLE_LENGTH: u16 = 0xFFFF;
 
 /// One exporter.
-pub fn exporter(status: ExporterStatus) -> ExporterRow {
-    let domains: Vec<DomainRow> = status.domains.iter().map(domain).collect();
+pub fn exporter(status: ExporterStatus, listeners: &[String]) -> ExporterRow {
+    let domains: Vec<DomainRow> = status.domains.iter().map(|status| domain(status, listeners)).collect();
     ExporterRow {
         address: status.address,
         tenant: status.tenant.to_string(),
@@ -28,6 +37,8 @@ pub fn exporter(status: ExporterStatus) -> ExporterRow {
         octets: status.octets,
         records: status.records,
         rejected: status.rejected,
+        refused: status.refused,
+        domains_evicted: status.domains_evicted,
         missing_units: domains.iter().map(|d| d.missing_units).sum(),
         parked_sets: domains.iter().map(|d| d.parked_sets as u64).sum(),
         parked_octets: domains.iter().map(|d| d.parked_octets).sum(),
@@ -47,9 +58,10 @@ fn fault(fault: Fault) -> FaultRow {
     FaultRow { name: fault.kind.label(), since_ns: fault.since_ns, evidence: fault.evidence, remedy: fault.remedy }
 }
 
-fn domain(status: &DomainStatus) -> DomainRow {
+fn domain(status: &DomainStatus, listeners: &[String]) -> DomainRow {
     let observed = &status.observed;
     DomainRow {
+        listener: listener(listeners, status.listener),
         session: session(status.key.session),
         version: status.key.version.label(),
         observation_domain: status.key.observation_domain,
@@ -60,7 +72,12 @@ fn domain(status: &DomainStatus) -> DomainRow {
         received_units: status.received_units,
         missing_units: status.missing_units,
         last_seen_ns: status.last_seen_ns,
-        sequence_unit: sequence_unit(status.key.version),
+        sequence_unit: status.sequence_unit.label(),
+        duplicates: status.duplicates,
+        odd_padding_sets: status.odd_padding_sets,
+        assumed_maker: status.assumed_maker,
+        clash_ports: status.clash_ports,
+        storm_since_ns: status.storm_since_ns,
         gap_units: status.gap_units,
         next_sequence: status.next_sequence,
         waiting: status
@@ -84,51 +101,47 @@ fn session(session: Session) -> String {
     }
 }
 
-/// What the sequence numbers of a version count.
-pub const fn sequence_unit(version: Version) -> Option<&'static str> {
-    match version {
-        Version::V1 => None,
-        Version::V5 | Version::V7 => Some("flows"),
-        Version::V9 => Some("datagrams"),
-        Version::Ipfix => Some("data records"),
-    }
+fn listener(listeners: &[String], number: u16) -> Option<String> {
+    listeners.get(usize::from(number)).cloned()
 }
 
 /// One exporter in full, with the page of its templates that `query` asks for.
 ///
 /// # Errors
 /// The cursor of `query` is none, in a sentence.
-pub fn detail(detail: ExporterDetail, query: &DetailQuery) -> Result<DetailRow, String> {
+pub fn detail(detail: ExporterDetail, query: &DetailQuery, listeners: &[String]) -> Result<DetailRow, String> {
     let after = query.after.as_deref().map(Cursor::parse).transpose()?;
-    Ok(page(detail, after, TemplateRoom { templates: query.limit, fields: HTTP_DETAIL_FIELDS_MAX }))
+    Ok(page(detail, after, TemplateRoom { templates: query.limit, fields: HTTP_DETAIL_FIELDS_MAX }, listeners))
 }
 
-/// The same with all of its templates.
+/// The same with all of its templates, of a capture.
 pub fn whole(detail: ExporterDetail) -> DetailRow {
-    page(detail, None, TemplateRoom { templates: usize::MAX, fields: usize::MAX })
+    page(detail, None, TemplateRoom { templates: usize::MAX, fields: usize::MAX }, &[])
 }
 
-fn page(detail: ExporterDetail, after: Option<Cursor>, mut room: TemplateRoom) -> DetailRow {
+fn page(detail: ExporterDetail, after: Option<Cursor>, mut room: TemplateRoom, listeners: &[String]) -> DetailRow {
     let ExporterDetail { status, states, domains } = detail;
-    let (mut templates, mut known, mut next) = (Vec::new(), 0, None);
+    let (mut templates, mut known, mut next, mut last) = (Vec::new(), 0, None, None);
     for (domain, _) in &domains {
         known += domain.template_count();
-        let Some(behind) = behind(after, &domain.key) else { continue };
+        let Some(behind) = behind(after, domain) else { continue };
         let (shown, left_out) = domain.templates_after(behind, &mut room);
-        templates.extend(shown.into_iter().map(|status| template(domain, status)));
+        last = shown.last().map(|status| Cursor::of(domain, status.id)).or(last);
+        templates.extend(shown.into_iter().map(|status| template(domain, status, listeners)));
         if left_out > 0 {
-            next = next.or_else(|| templates.last().map(cursor_of));
+            next = next.or(last);
         }
     }
     let templates_left_out = known - templates.len();
-    let mut row = exporter(status);
+    let mut row = exporter(status, listeners);
     // The domains may have changed between the two looks: what has no counterpart stays without.
     for (domain, policy) in &domains {
-        let name = session(domain.key.session);
-        let found = row.domains.iter_mut().find(|d| {
-            (d.version, d.observation_domain) == (domain.key.version.label(), domain.key.observation_domain)
-                && d.session == name
-        });
+        let key = (domain.key.version.label(), domain.key.observation_domain);
+        let (name, listener) = (session(domain.key.session), listener(listeners, domain.listener));
+        let found = row
+            .domains
+            .iter_mut()
+            .find(|d| (d.version, d.observation_domain) == key && d.session == name && d.listener == listener);
         if let Some(found) = found {
             let (rate, source) = domain.sampling();
             found.session_policy = Some(policy_name(*policy));
@@ -137,14 +150,16 @@ fn page(detail: ExporterDetail, after: Option<Cursor>, mut room: TemplateRoom) -
     }
     let mut events: Vec<TemplateEvent> = states.iter().flat_map(|state| state.template_events()).collect();
     events.sort_by_key(|e| e.at_ns);
+    // One state has no more; of several the newest count.
+    events.drain(..events.len().saturating_sub(TEMPLATE_EVENTS_PER_EXPORTER));
     DetailRow {
         row,
         profile: states.first().map(|state| profile(state)).unwrap_or_default(),
-        options: options(states.iter().map(|state| state.options_counts())),
+        options: options::options(states.iter().map(|state| state.options_status())),
         templates,
         templates_left_out,
-        templates_next: next,
-        events: events.into_iter().map(event).collect(),
+        templates_next: next.map(|cursor: Cursor| cursor.to_string()),
+        events: events.into_iter().map(|told| event(told, listeners)).collect(),
     }
 }
 
@@ -155,25 +170,32 @@ const fn policy_name(policy: SessionPolicy) -> &'static str {
     }
 }
 
-/// A template's place in the order of lists.
+/// A template's place in the order of lists, which is that of the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Cursor {
     version: Version,
     observation_domain: u32,
+    listener: u16,
     session: u64,
     id: u16,
 }
 
 impl Cursor {
-    /// `v9:7:0:256`: version, observation domain, rank of the session, template.
+    fn of(domain: &Domain, id: u16) -> Self {
+        let DomainKey { session, version, observation_domain } = domain.key;
+        Self { version, observation_domain, listener: domain.listener, session: session.rank(), id }
+    }
+
+    /// `v9:7:0:0:256`: version, observation domain, number of the listener, rank of the session, template.
     fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split(':').collect();
-        let parsed = if let [version, observation_domain, session, id] = parts[..] {
+        let parsed = if let [version, observation_domain, listener, session, id] = parts[..] {
             let version = Version::ALL.into_iter().find(|v| v.label() == version);
             version.and_then(|version| {
                 Some(Self {
                     version,
                     observation_domain: observation_domain.parse().ok()?,
+                    listener: listener.parse().ok()?,
                     session: session.parse().ok()?,
                     id: id.parse().ok()?,
                 })
@@ -185,28 +207,25 @@ impl Cursor {
     }
 }
 
-/// The id behind which the templates of `key` begin: Some(None) for all of them, None for none.
-fn behind(after: Option<Cursor>, key: &DomainKey) -> Option<Option<u16>> {
-    let Some(after) = after else { return Some(None) };
-    let here = (key.version, key.observation_domain, key.session.rank());
-    match here.cmp(&(after.version, after.observation_domain, after.session)) {
-        std::cmp::Ordering::Less => None,
-        std::cmp::Ordering::Equal => Some(Some(after.id)),
-        std::cmp::Ordering::Greater => Some(None),
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, observation_domain, listener, session, id } = self;
+        write!(f, "{}:{observation_domain}:{listener}:{session}:{id}", version.label())
     }
 }
 
-fn cursor_of(row: &TemplateRow) -> String {
-    let (version, session, observation_domain) = &row.domain;
-    let rank = match session.split_once(' ') {
-        Some(("port", port)) => port.parse().map_or(0, |port| Session::Port(port).rank()),
-        Some((_, id)) => id.parse().map_or(0, |id| Session::Connection(id).rank()),
-        None => 0,
-    };
-    format!("{version}:{observation_domain}:{rank}:{}", row.id)
+/// The id behind which the templates of `domain` begin: Some(None) for all of them, None for none.
+fn behind(after: Option<Cursor>, domain: &Domain) -> Option<Option<u16>> {
+    let Some(after) = after else { return Some(None) };
+    // The cursor, were it in this domain.
+    match Cursor::of(domain, after.id).cmp(&after) {
+        Ordering::Less => None,
+        Ordering::Equal => Some(Some(after.id)),
+        Ordering::Greater => Some(None),
+    }
 }
 
-fn template(domain: &Domain, status: TemplateStatus) -> TemplateRow {
+fn template(domain: &Domain, status: TemplateStatus, listeners: &[String]) -> TemplateRow {
     let scopes = usize::from(status.scopes.unwrap_or(0));
     let fields = status.fields.iter().enumerate().map(|(index, (element, length))| {
         let v9_scope = index < scopes && domain.key.version == Version::V9;
@@ -217,15 +236,25 @@ fn template(domain: &Domain, status: TemplateStatus) -> TemplateRow {
             length: (*length != VARIABLE_LENGTH).then_some(*length),
         }
     });
+    let fields: Vec<FieldRow> = fields.collect();
     TemplateRow {
-        fields: fields.collect(),
+        flow_keys: status.flow_keys.map(|keys| flow_keys(keys, &fields)),
+        assumed_maker: status.assumed_maker,
+        fields,
         domain: domain_name(&domain.key),
+        listener: listener(listeners, domain.listener),
         id: status.id,
         scopes: status.scopes,
         learned_ns: status.learned_ns,
         refreshed_ns: status.refreshed_ns,
         refresh_interval_ns: status.refresh_interval_ns,
     }
+}
+
+/// Names of the fields whose bit is set; bit 0 is the first field (173).
+fn flow_keys(keys: u64, fields: &[FieldRow]) -> Vec<String> {
+    let keyed = fields.iter().enumerate().take(64).filter(|(index, _)| keys >> index & 1 == 1);
+    keyed.map(|(_, field)| field.name.clone()).collect()
 }
 
 fn domain_name(key: &DomainKey) -> (&'static str, String, u32) {
@@ -251,9 +280,10 @@ fn element_name(domain: &Domain, element: ElementId) -> String {
     found.map_or_else(|| format!("{}/{}", element.pen, element.id), |element| element.name.into_owned())
 }
 
-fn event(event: TemplateEvent) -> EventRow {
+fn event(event: TemplateEvent, listeners: &[String]) -> EventRow {
     EventRow {
         at_ns: event.at_ns,
+        listener: listener(listeners, event.listener),
         domain: domain_name(&event.domain),
         template: event.template_id,
         event: event.kind.label(),
@@ -279,50 +309,5 @@ fn profile(state: &ExporterState) -> Vec<(&'static str, serde_json::Value)> {
     ]
 }
 
-fn options(counts: impl Iterator<Item = OptionsCounts>) -> Vec<(&'static str, serde_json::Value)> {
-    let mut sum = OptionsCounts::default();
-    for counts in counts {
-        sum.samplers += counts.samplers;
-        sum.sampled_interfaces += counts.sampled_interfaces;
-        sum.sampled_templates += counts.sampled_templates;
-        sum.sampled_line_cards += counts.sampled_line_cards;
-        sum.boot_times += counts.boot_times;
-    }
-    vec![
-        ("samplers", sum.samplers.into()),
-        ("sampled_interfaces", sum.sampled_interfaces.into()),
-        ("sampled_templates", sum.sampled_templates.into()),
-        ("sampled_line_cards", sum.sampled_line_cards.into()),
-        ("boot_times", sum.boot_times.into()),
-    ]
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_reads_what_it_writes_and_nothing_else() {
-        for (name, of) in
-            [("any", Session::Any), ("port 2055", Session::Port(2_055)), ("connection 9", Session::Connection(9))]
-        {
-            assert_eq!(session(of), name);
-            let row = TemplateRow {
-                domain: ("ipfix", session(of), 7),
-                id: 300,
-                scopes: None,
-                fields: vec![],
-                learned_ns: 0,
-                refreshed_ns: 0,
-                refresh_interval_ns: None,
-            };
-            let cursor = Cursor::parse(&cursor_of(&row)).unwrap();
-            let key = |observation_domain| DomainKey { session: of, version: Version::Ipfix, observation_domain };
-            assert_eq!(behind(Some(cursor), &key(7)), Some(Some(300)));
-            assert_eq!((behind(Some(cursor), &key(6)), behind(Some(cursor), &key(8))), (None, Some(None)));
-        }
-        for wrong in ["", "v9", "v9:7:0", "v9:7:0:65536", "v4:7:0:256", "v9:7:0:256:1", "v9:-7:0:256"] {
-            assert!(Cursor::parse(wrong).is_err(), "{wrong}");
-        }
-    }
-}
+mod tests;

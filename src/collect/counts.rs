@@ -35,6 +35,8 @@ pub(super) struct Counts {
     non_flow_records: u64,
     lists_unread: u64,
     originals_refused: u64,
+    elements_refused: u64,
+    common_properties_unknown: u64,
     templates_learned: u64,
     templates_rejected: u64,
     withdrawals_ignored: u64,
@@ -79,6 +81,8 @@ impl Counts {
         self.non_flow_records += u64::from(outcome.non_flow_records);
         self.lists_unread += u64::from(outcome.lists_unread);
         self.originals_refused += u64::from(outcome.originals_refused);
+        self.elements_refused += u64::from(outcome.elements_refused);
+        self.common_properties_unknown += u64::from(outcome.common_properties_unknown);
         self.templates_learned += u64::from(outcome.templates_learned);
         self.templates_rejected += u64::from(outcome.templates_rejected);
         self.withdrawals_ignored += u64::from(outcome.withdrawals_ignored);
@@ -132,6 +136,8 @@ impl Counts {
         books.non_flow_records.add(self.non_flow_records);
         books.lists_unread.add(self.lists_unread);
         books.originals_refused.add(self.originals_refused);
+        books.elements_refused.add(self.elements_refused);
+        books.common_properties_unknown.add(self.common_properties_unknown);
         books.templates_learned.add(self.templates_learned);
         books.templates_rejected.add(self.templates_rejected);
         books.withdrawals_ignored.add(self.withdrawals_ignored);

@@ -4,6 +4,8 @@
 //! picture gives the same faults at a running collector and of a capture. Names are those of
 //! `exporters_with_fault{reason}`, `?fault=` and the table in docs/troubleshooting.md.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::advice;
 use super::picture::ExporterStatus;
 use crate::decode::{DomainKey, DomainStatus, Observation, Session, distinct_boots};
@@ -46,6 +48,8 @@ pub enum FaultKind {
     Silent = 8,
     /// Datagrams, sets or templates of it made no sense lately.
     Malformed = 9,
+    /// It sends more than it may: datagrams of it were refused lately.
+    Refused = 10,
 }
 
 impl FaultKind {
@@ -61,6 +65,7 @@ impl FaultKind {
         Self::RedefinitionStorm,
         Self::Silent,
         Self::Malformed,
+        Self::Refused,
     ];
 
     /// Its name everywhere.
@@ -120,6 +125,7 @@ impl Judge {
             redefinition_storm,
             silent,
             malformed,
+            refused,
         ];
         checks.iter().filter_map(|check| check(self, picture)).collect()
     }
@@ -143,7 +149,7 @@ fn waiting_for_template(judge: &Judge, picture: &ExporterStatus) -> Option<Fault
         kind: FaultKind::WaitingForTemplate,
         since_ns,
         evidence: format!(
-            "{sets} data sets came before their template ({parked} of them are parked now): template {}",
+            "{sets} data sets came before their template ({parked} sets are parked now): template {}",
             ids.join(", ")
         ),
         remedy: advice::shorter_template_refresh(picture.maker).to_owned(),
@@ -211,17 +217,18 @@ fn looks_like_nat(judge: &Judge, picture: &ExporterStatus) -> Option<Fault> {
     if boots >= BOOTS_MIN {
         shows.push(format!("{boots} or more boot times"));
     }
-    let ports_of = |key: &DomainKey| {
-        let same = |d: &&&DomainStatus| {
-            matches!(d.key.session, Session::Port(_))
-                && (d.key.version, d.key.observation_domain) == (key.version, key.observation_domain)
-        };
-        recent.iter().filter(same).count()
-    };
-    if let Some((ports, key)) = recent.iter().map(|d| (ports_of(&d.key), &d.key)).max_by_key(|(ports, _)| *ports)
-        && ports >= PORT_DOMAINS_MIN
+    // By observation domain; a port that is heard at several listeners is one port.
+    let mut ports: BTreeMap<_, BTreeSet<u16>> = BTreeMap::new();
+    for key in recent.iter().map(|d| &d.key) {
+        if let Session::Port(port) = key.session {
+            ports.entry((key.version, key.observation_domain)).or_default().insert(port);
+        }
+    }
+    if let Some(((_, observation_domain), ports)) = ports.iter().max_by_key(|(_, ports)| ports.len())
+        && ports.len() >= PORT_DOMAINS_MIN
     {
-        shows.push(format!("{ports} UDP ports export observation domain {} each for itself", key.observation_domain));
+        let ports = ports.len();
+        shows.push(format!("{ports} UDP ports export observation domain {observation_domain} each for itself"));
     }
     if shows.is_empty() {
         return None;
@@ -306,7 +313,10 @@ fn malformed(_: &Judge, picture: &ExporterStatus) -> Option<Fault> {
     Some(Fault {
         kind: FaultKind::Malformed,
         since_ns: spell.since_ns,
-        evidence: format!("{} datagrams, sets or templates made no sense and were not used", spell.count),
+        evidence: format!(
+            "{} datagrams, sets or templates were not used: they made no sense, or there was no room for them",
+            spell.count
+        ),
         remedy:
             "take a capture and read it with clarion-collector decode --summary: a path that cuts datagrams, several \
                  devices behind one address, or a defect of the exporter"
@@ -314,7 +324,20 @@ fn malformed(_: &Judge, picture: &ExporterStatus) -> Option<Fault> {
     })
 }
 
-/// How far most clocks are off if they are all off to one side, milliseconds: then this host's own is the
+fn refused(_: &Judge, picture: &ExporterStatus) -> Option<Fault> {
+    let spell = picture.pace.refused?;
+    Some(Fault {
+        kind: FaultKind::Refused,
+        since_ns: spell.since_ns,
+        evidence: format!("{} datagrams were refused unread, because it sends more than its rate", spell.count),
+        remedy:
+            "find out why it sends so much (a loop, no sampling, somebody who forges its address); if it may, raise \
+                 datagrams_per_second and bytes_per_second in an [[exporter]] rule for it, or in [admission] for all"
+                .to_owned(),
+    })
+}
+
+/// How far most clocks are off if they are off to one side by about as much, milliseconds: then this host's own is the
 /// suspect. In go the skews of all exporters that tell the time.
 #[must_use]
 pub fn own_clock(skews_ms: &mut [i64]) -> Option<i64> {
@@ -323,14 +346,16 @@ pub fn own_clock(skews_ms: &mut [i64]) -> Option<i64> {
     // More than half are off to one side only if the one in the middle is.
     let lower = skews_ms.get(skews_ms.len().saturating_sub(1) / 2).copied().unwrap_or(0);
     let upper = skews_ms.get(skews_ms.len() / 2).copied().unwrap_or(0);
-    let all = skews_ms.len() >= CLOCKS_MIN;
-    if all && lower > bound_ms {
-        Some(lower)
-    } else if all && upper < -bound_ms {
-        Some(upper)
+    let suspect = if lower > bound_ms {
+        lower
+    } else if upper < -bound_ms {
+        upper
     } else {
-        None
-    }
+        return None;
+    };
+    // One clock that is off shows the same offset everywhere; old captures that are replayed do not.
+    let agree = skews_ms.iter().filter(|skew| skew.abs_diff(suspect) <= bound_ms.unsigned_abs()).count();
+    (skews_ms.len() >= CLOCKS_MIN && 2 * agree > skews_ms.len()).then_some(suspect)
 }
 
 /// The clock of an exporter: that of the domain heard last, if lately.
@@ -340,10 +365,14 @@ pub fn skew_of(judge: &Judge, picture: &ExporterStatus) -> Option<i64> {
     (newest.noted_ns != 0 && judge.is_recent(newest.noted_ns)).then_some(newest.skew_ms)
 }
 
-/// `61.0 s behind`.
+/// `61.0 s behind`, from two days on `2 days behind`.
 pub fn offset(skew_ms: i64) -> String {
+    const DAY_MS: u64 = 86_400_000;
     let ms = skew_ms.unsigned_abs();
     let side = if skew_ms < 0 { "behind" } else { "ahead of" };
+    if ms >= 2 * DAY_MS {
+        return format!("{} days {side}", ms / DAY_MS);
+    }
     format!("{}.{} s {side}", ms / 1_000, ms % 1_000 / 100)
 }
 

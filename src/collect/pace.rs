@@ -55,15 +55,19 @@ pub struct Pacing {
     pub malformed: Option<Spell>,
     /// Records whose sampling rate nothing told.
     pub sampling_unknown: Option<Spell>,
+    /// Datagrams refused for its rate.
+    pub refused: Option<Spell>,
 }
 
 /// Counters of one look.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Look {
     pub totals: Totals,
+    pub first_seen_ns: u64,
     pub last_seen_ns: u64,
     pub malformed: u64,
     pub sampling_unknown: u64,
+    pub refused: u64,
 }
 
 /// State of the estimators.
@@ -76,6 +80,7 @@ pub(super) struct Pace {
     gaps: u32,
     malformed: Watch,
     sampling_unknown: Watch,
+    refused: Watch,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +121,10 @@ impl Pace {
         if self.samples.back().is_some_and(|(at, _)| now_ns < *at) {
             self.samples.clear();
         }
+        // Before its first datagram there was nothing: so the first seconds have a rate too.
+        if self.datagrams == 0 && self.samples.is_empty() && look.first_seen_ns != 0 && look.first_seen_ns < now_ns {
+            self.samples.push_back((look.first_seen_ns, Totals::default()));
+        }
         if self.samples.back().is_none_or(|(at, _)| now_ns - at >= RATE_SAMPLE_S * SECOND_NS) {
             if self.samples.len() >= RATE_SAMPLES_MAX {
                 self.samples.pop_front();
@@ -134,6 +143,7 @@ impl Pace {
         }
         self.malformed.look(look.malformed, now_ns);
         self.sampling_unknown.look(look.sampling_unknown, now_ns);
+        self.refused.look(look.refused, now_ns);
     }
 
     /// The figures at `now_ns`, when the counters are `totals`.
@@ -144,6 +154,7 @@ impl Pace {
             usual_gap_ns: (self.gaps >= GAPS_MIN).then_some(self.usual_gap_ns),
             malformed: self.malformed.spell(now_ns),
             sampling_unknown: self.sampling_unknown.spell(now_ns),
+            refused: self.refused.spell(now_ns),
         }
     }
 
@@ -204,6 +215,11 @@ mod tests {
         // A clock that is set back starts again.
         pace.look(&look(datagrams, 0), 5 * S);
         assert_eq!(pace.samples.len(), 1);
+        // What comes in the first second counts from the first datagram.
+        let mut pace = Pace::default();
+        pace.look(&Look { first_seen_ns: 9 * S, ..look(100, 9 * S) }, 10 * S);
+        let first = pace.picture(look(100, 0).totals, 19 * S).last_10s.unwrap();
+        assert!((first.datagrams - 10.0).abs() < 1e-6, "{first:?}");
     }
 
     #[test]

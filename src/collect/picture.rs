@@ -140,7 +140,7 @@ impl ExporterTable {
             octets: look.totals.octets,
             records: look.totals.records,
             rejected: read(&entry.rejected),
-            refused: read(&entry.refused),
+            refused: look.refused,
             malformed: read(&entry.malformed),
             sampling_unknown: look.sampling_unknown,
             pace: lock(&entry.pace).picture(look.totals, judge.now_ns),
@@ -181,9 +181,11 @@ impl ExporterEntry {
                 octets: read(&self.octets),
                 records: read(&self.records),
             },
+            first_seen_ns: self.first_seen_ns,
             last_seen_ns: read(&self.last_seen_ns),
             malformed: read(&self.rejected) + read(&self.malformed),
             sampling_unknown: read(&self.sampling_unknown),
+            refused: read(&self.refused),
         }
     }
 }

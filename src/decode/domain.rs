@@ -14,15 +14,14 @@ use super::Header;
 use super::events::TemplateEvents;
 use super::learn::{Learned, Overflow, ParkOverflow};
 use super::mediator::{Originals, OriginalsTable};
-use super::observed::{Observation, Observed};
+use super::observed::Observed;
 use super::options::{NameTables, OptionsFact, PropertiesTable};
 use super::plan::DecodePlan;
 use super::sampling::SamplingTables;
 use super::selection::DecodeSettings;
 use super::sequence::{SequenceDelta, SequenceNote, Sequences};
-use super::status::SequenceUnit;
+use super::status::{DomainStatus, SequenceUnit};
 use super::template::TemplateKind;
-use super::waiting::WaitingTemplate;
 use crate::flow::{Exporter, SamplingSource, Version};
 use crate::limits::{LEARNED_OCTETS, OPTIONS_ENTRIES_PER_TABLE_MAX, PARKED_OCTETS};
 
@@ -327,49 +326,6 @@ pub struct ParkedCounts {
     pub octets: u64,
     /// Of the sets, those that were back from the disk: the books have them there.
     pub returned: u32,
-}
-
-/// A domain for the status API.
-#[derive(Debug, Clone)]
-pub struct DomainStatus {
-    /// Its name.
-    pub key: DomainKey,
-    /// Number of the listener that it is heard at.
-    pub listener: u16,
-    /// Data templates known.
-    pub templates: usize,
-    /// Options templates known.
-    pub options_templates: usize,
-    /// Sets waiting for a template.
-    pub parked_sets: usize,
-    /// Octets waiting for a template.
-    pub parked_octets: u64,
-    /// A template has field types whose maker was assumed: nobody named it (N9-27).
-    pub assumed_maker: bool,
-    /// Units received by sequence.
-    pub received_units: u64,
-    /// Units missing by sequence.
-    pub missing_units: u64,
-    /// Units in gaps that a late message may still fill.
-    pub gap_units: u64,
-    /// Sequence number expected next; None before the first message.
-    pub next_sequence: Option<u32>,
-    /// Unix nanoseconds of the last datagram.
-    pub last_seen_ns: u64,
-    /// Since when layouts change faster than they are taken, Unix nanoseconds.
-    pub storm_since_ns: Option<u64>,
-    /// Two UDP source ports that redefine the same templates to and fro.
-    pub clash_ports: Option<(u16, u16)>,
-    /// Data sets whose rest was no padding: their template may be another (IX-05).
-    pub odd_padding_sets: u64,
-    /// Datagrams that came twice.
-    pub duplicates: u64,
-    /// What the sequence numbers count.
-    pub sequence_unit: SequenceUnit,
-    /// Templates that data sets came for and that are not known.
-    pub waiting: Vec<WaitingTemplate>,
-    /// What its headers told lately.
-    pub observed: Observation,
 }
 
 impl Domain {

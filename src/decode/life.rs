@@ -188,7 +188,13 @@ impl Domain {
 
     /// Notes what happened to a template.
     pub(super) fn note_event(&self, template_id: u16, kind: TemplateEventKind, at_ns: u64) {
-        self.exporter.template_events.push(TemplateEvent { at_ns, domain: self.key, template_id, kind });
+        self.exporter.template_events.push(TemplateEvent {
+            at_ns,
+            domain: self.key,
+            listener: self.listener,
+            template_id,
+            kind,
+        });
     }
 
     /// Drops parked sets that are older than the settings allow.

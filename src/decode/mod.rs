@@ -31,18 +31,18 @@ mod v5;
 mod value;
 mod waiting;
 
-pub use domain::{Domain, DomainKey, DomainStatus, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
+pub use domain::{Domain, DomainKey, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use events::{TemplateEventCounts, TemplateNews};
 pub use learn::{Overflowed, ParkOverflow, Stored, WaitingSet, parked_octets};
 pub use mediator::{Original, Originals};
 pub use observed::{Observation, distinct_boots};
-pub use picture::{OptionsCounts, TemplateRoom};
+pub use picture::TemplateRoom;
 pub use selection::{DecodeSettings, Elements, PostCounters, Profile, Selection};
 pub use sequence::{SequenceDelta, SequenceNote};
 pub use status::{
-    NamedEntry, OptionsStatus, SamplingEntry, SamplingEntryScope, SequenceUnit, TemplateEvent, TemplateEventKind,
-    TemplateStatus,
+    DomainStatus, NamedEntry, OptionsStatus, SamplingEntry, SamplingEntryScope, SequenceUnit, TemplateEvent,
+    TemplateEventKind, TemplateStatus,
 };
 pub use waiting::WaitingTemplate;
 

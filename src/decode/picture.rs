@@ -1,12 +1,11 @@
-//! What was learned, as an operator can look at it: templates of a domain, sizes of an exporter's tables.
+//! What was learned, as an operator can look at it: templates of a domain, and the rate that holds for it.
 //!
 //! Read from what data sets read, without taking their time: the plan table is loaded once, and how much
 //! is copied out of it is bounded by the caller's [`TemplateRoom`].
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::domain::{Domain, ExporterState};
+use super::domain::Domain;
 use super::plan::DecodePlan;
 use super::status::TemplateStatus;
 use super::template::TemplateKind;
@@ -32,21 +31,6 @@ impl TemplateRoom {
         self.fields -= fields;
         true
     }
-}
-
-/// Sizes of an exporter's options tables.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OptionsCounts {
-    /// Samplers with their rates.
-    pub samplers: usize,
-    /// Interfaces with rates of their own.
-    pub sampled_interfaces: usize,
-    /// Templates with rates of their own.
-    pub sampled_templates: usize,
-    /// Line cards with rates of their own.
-    pub sampled_line_cards: usize,
-    /// Boot times.
-    pub boot_times: usize,
 }
 
 impl Domain {
@@ -104,22 +88,6 @@ impl DecodePlan {
             refresh_interval_ns: self.refresh_interval_ns(),
             flow_keys: self.flow_keys(),
             assumed_maker: self.assumed_maker,
-        }
-    }
-}
-
-impl ExporterState {
-    /// How much its options records have told.
-    #[must_use]
-    pub fn options_counts(&self) -> OptionsCounts {
-        let tables = self.options.read().unwrap_or_else(PoisonError::into_inner);
-        let [samplers, sampled_interfaces, sampled_templates, sampled_line_cards] = tables.sampling.sizes();
-        OptionsCounts {
-            samplers,
-            sampled_interfaces,
-            sampled_templates,
-            sampled_line_cards,
-            boot_times: tables.system_init.len(),
         }
     }
 }

@@ -231,11 +231,6 @@ impl SamplingTables {
         !self.interfaces.is_empty() || !self.templates.is_empty() || !self.cards.is_empty()
     }
 
-    /// Samplers, interfaces, templates and line cards with a rate.
-    pub(super) fn sizes(&self) -> [usize; 4] {
-        [self.samplers.len(), self.interfaces.len(), self.templates.len(), self.cards.len()]
-    }
-
     /// Entries in all tables.
     pub(super) fn len(&self) -> usize {
         // A card counts for its rate too, which comes and goes.

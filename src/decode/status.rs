@@ -1,8 +1,10 @@
-//! What an operator can see of what was learned: templates as they are, and what happened to them.
+//! What an operator can see of what was learned: domains, templates as they are, and what happened to them.
 
 use std::net::IpAddr;
 
 use super::domain::DomainKey;
+use super::observed::Observation;
+use super::waiting::WaitingTemplate;
 use crate::flow::ElementId;
 
 /// A template as it is known now.
@@ -24,6 +26,49 @@ pub struct TemplateStatus {
     pub refresh_interval_ns: Option<u64>,
     /// Which fields make up the flow key, if the exporter says it: bit 0 is the first (flowKeyIndicator 173).
     pub flow_keys: Option<u64>,
+}
+
+/// A domain for the status API.
+#[derive(Debug, Clone)]
+pub struct DomainStatus {
+    /// Its name.
+    pub key: DomainKey,
+    /// Number of the listener that it is heard at.
+    pub listener: u16,
+    /// Data templates known.
+    pub templates: usize,
+    /// Options templates known.
+    pub options_templates: usize,
+    /// Sets waiting for a template.
+    pub parked_sets: usize,
+    /// Octets waiting for a template.
+    pub parked_octets: u64,
+    /// A template has field types whose maker was assumed: nobody named it (N9-27).
+    pub assumed_maker: bool,
+    /// Units received by sequence.
+    pub received_units: u64,
+    /// Units missing by sequence.
+    pub missing_units: u64,
+    /// Units in gaps that a late message may still fill.
+    pub gap_units: u64,
+    /// Sequence number expected next; None before the first message.
+    pub next_sequence: Option<u32>,
+    /// Unix nanoseconds of the last datagram.
+    pub last_seen_ns: u64,
+    /// Since when layouts change faster than they are taken, Unix nanoseconds.
+    pub storm_since_ns: Option<u64>,
+    /// Two UDP source ports that redefine the same templates to and fro.
+    pub clash_ports: Option<(u16, u16)>,
+    /// Data sets whose rest was no padding: their template may be another (IX-05).
+    pub odd_padding_sets: u64,
+    /// Datagrams that came twice.
+    pub duplicates: u64,
+    /// What the sequence numbers count.
+    pub sequence_unit: SequenceUnit,
+    /// Templates that data sets came for and that are not known.
+    pub waiting: Vec<WaitingTemplate>,
+    /// What its headers told lately.
+    pub observed: Observation,
 }
 
 /// What the sequence numbers of a domain count.
@@ -91,6 +136,8 @@ pub struct TemplateEvent {
     pub at_ns: u64,
     /// In which domain.
     pub domain: DomainKey,
+    /// Number of the listener that the domain is heard at.
+    pub listener: u16,
     /// Which template.
     pub template_id: u16,
     /// What.

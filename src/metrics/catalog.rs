@@ -142,6 +142,18 @@ pub const CATALOG: &[Descriptor] = &[
         &[],
         "Flow records of mediators whose own exporter there was no room for: they are the mediator's.",
     ),
+    d(
+        "elements_refused_total",
+        Counter,
+        &[],
+        "Type records (RFC 5610) that taught nothing: IANA's element, another name than before, no name, or no room.",
+    ),
+    d(
+        "common_properties_unknown_total",
+        Counter,
+        &[],
+        "Data records whose common properties (RFC 5473) nobody told: their flows lack what those would say.",
+    ),
     d("lists_unread_total", Counter, &[], "Lists inside records, or records of them, that were not looked into."),
     d("exporters", Gauge, &["state"], "Exporters in the table, by state."),
     d("exporters_with_fault", Gauge, &["reason"], "Exporters that have this fault, looked at each 5 s."),
@@ -274,7 +286,12 @@ pub const EXPORTER_CATALOG: &[Descriptor] = &[
     ),
     d("exporter_parked_sets", Gauge, &["exporter"], "Data sets of the exporter that wait for their template."),
     d("exporter_parked_bytes", Gauge, &["exporter"], "Octets of these data sets."),
-    d("exporter_faults", Gauge, &["exporter"], "Faults that the exporter has now; the status API names them."),
+    d(
+        "exporter_faults",
+        Gauge,
+        &["exporter"],
+        "Faults that the exporter has now, without hints; the status API names them.",
+    ),
     d("exporter_domains", Gauge, &["exporter"], "Domains of the exporter (session, version, observation domain)."),
     d("exporter_last_seen_timestamp_seconds", Gauge, &["exporter"], "Unix time of the exporter's last datagram."),
 ];

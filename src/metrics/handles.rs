@@ -4,26 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use metrics::Histogram;
 
+use super::reasons::{FAULT_REASONS, REFUSE_REASONS};
 use super::{Ledger, Level, Registrar, SecretMetrics, Shape, Tally, WeightedHistogram};
 use crate::decode::{DecodeErrorKind, SetDropKind, TemplateEventKind};
 use crate::flow::Version;
-
-/// Reasons of `datagrams_refused_total`.
-pub const REFUSE_REASONS: [&str; 3] = ["exporter_limit", "denied", "rate_limited"];
-
-/// Reasons of `exporters_with_fault`: what the status API calls the faults of an exporter.
-pub const FAULT_REASONS: [&str; 10] = [
-    "waiting_for_template",
-    "sampling_unknown",
-    "domain_clash",
-    "source_is_gateway",
-    "looks_like_nat",
-    "clock_skew",
-    "all_skewed",
-    "redefinition_storm",
-    "silent",
-    "malformed",
-];
 
 /// (stage, reason) pairs of `records_dropped_total`; position in here is the index of `Books::dropped`.
 pub const DROP_REASONS: [(&str, &str); 11] = [
@@ -128,6 +112,10 @@ pub struct Books {
     pub lists_unread: Tally,
     /// Rows of mediators whose own exporter there was no room for.
     pub originals_refused: Tally,
+    /// Elements that type records name and that were not learned.
+    pub elements_refused: Tally,
+    /// Rows that name common properties nobody has told yet.
+    pub common_properties_unknown: Tally,
     /// Units missing by sequence, by version.
     pub missing: Vec<Tally>,
     /// Records decoded, by version.
@@ -236,6 +224,8 @@ impl Books {
             non_flow_records: r.counter("non_flow_records_total", &[]),
             lists_unread: r.counter("lists_unread_total", &[]),
             originals_refused: r.counter("records_original_refused_total", &[]),
+            elements_refused: r.counter("elements_refused_total", &[]),
+            common_properties_unknown: r.counter("common_properties_unknown_total", &[]),
             missing: Version::ALL
                 .map(|v| r.counter("sequence_missing_units_total", &[label("version", v.label())]))
                 .into(),

@@ -55,7 +55,7 @@ pub struct DetailRow {
     pub row: ExporterRow,
     /// What the operator's rules say, by key of an `[[exporter]]` rule.
     pub profile: Vec<(&'static str, Value)>,
-    /// What options told, by table: entries.
+    /// What its options records told.
     pub options: Vec<(&'static str, Value)>,
     /// A page of its templates.
     pub templates: Vec<TemplateRow>,
@@ -72,12 +72,18 @@ pub struct DetailRow {
 pub struct TemplateRow {
     /// Version, session and observation domain of its domain.
     pub domain: (&'static str, String, u32),
+    /// Name of the listener that its domain is heard at; None in a capture.
+    pub listener: Option<String>,
     /// Its id.
     pub id: u16,
     /// Scope fields; None for a template of data.
     pub scopes: Option<u16>,
     /// Fields in wire order.
     pub fields: Vec<FieldRow>,
+    /// Names of the fields that make up the flow key; None if the exporter does not say.
+    pub flow_keys: Option<Vec<String>>,
+    /// It has field types whose maker was assumed.
+    pub assumed_maker: bool,
     /// When this layout was learned, Unix nanoseconds.
     pub learned_ns: u64,
     /// When it came last.
@@ -106,6 +112,8 @@ pub struct EventRow {
     pub at_ns: u64,
     /// Version, session and observation domain.
     pub domain: (&'static str, String, u32),
+    /// Name of the listener.
+    pub listener: Option<String>,
     /// Which template.
     pub template: u16,
     /// What.
@@ -127,12 +135,14 @@ pub(super) fn summary(row: &ExporterRow) -> Value {
         "octets": row.octets,
         "records": row.records,
         "rejected_datagrams": row.rejected,
+        "refused_datagrams": row.refused,
         "missing_units": row.missing_units,
         "parked_sets": row.parked_sets,
         "parked_octets": row.parked_octets,
         "rates": { "10s": row.last_10s.as_ref().map(rates), "60s": row.last_60s.as_ref().map(rates) },
         "faults": row.faults.iter().map(|f| f.name).collect::<Vec<_>>(),
         "domain_count": row.domains.len(),
+        "domains_evicted": row.domains_evicted,
     })
 }
 
@@ -170,6 +180,7 @@ fn rates(row: &RateRow) -> Value {
 fn fault(row: &FaultRow) -> Value {
     json!({
         "fault": row.name,
+        "hint": row.is_hint(),
         "since": rfc3339(row.since_ns),
         "evidence": row.evidence,
         "what_to_do": row.remedy,
@@ -183,6 +194,7 @@ fn domain(row: &DomainRow) -> Value {
         .map(|w| json!({ "template": w.id, "since": rfc3339(w.since_ns), "last": rfc3339(w.last_ns), "sets": w.sets }))
         .collect();
     json!({
+        "listener": row.listener,
         "session": row.session,
         "session_policy": row.session_policy,
         "version": row.version,
@@ -197,6 +209,11 @@ fn domain(row: &DomainRow) -> Value {
         "missing_units": row.missing_units,
         "open_gap_units": row.gap_units,
         "next_sequence": row.next_sequence,
+        "duplicate_datagrams": row.duplicates,
+        "odd_padding_sets": row.odd_padding_sets,
+        "assumed_maker": row.assumed_maker,
+        "clash_ports": row.clash_ports.map(|(one, other)| [one, other]),
+        "storm_since": row.storm_since_ns.and_then(rfc3339),
         "sampling_rate": row.sampling.map(|(rate, _)| rate),
         "sampling_source": row.sampling.map(|(_, source)| source),
         "clock_skew_ms": row.clock_skew_ms,
@@ -213,6 +230,7 @@ fn template(row: &TemplateRow) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
     let seconds = |ns: u64| (ns / 1_000_000) as f64 / 1_000.0;
     json!({
+        "listener": row.listener,
         "version": version,
         "session": session,
         "observation_domain": observation_domain,
@@ -220,6 +238,8 @@ fn template(row: &TemplateRow) -> Value {
         "kind": if row.scopes.is_some() { "options" } else { "data" },
         "scope_fields": row.scopes,
         "fields": fields,
+        "flow_keys": row.flow_keys,
+        "assumed_maker": row.assumed_maker,
         "learned": rfc3339(row.learned_ns),
         "refreshed": rfc3339(row.refreshed_ns),
         "refresh_interval_seconds": row.refresh_interval_ns.map(seconds),
@@ -232,6 +252,7 @@ fn event(row: &EventRow) -> Value {
         "at": rfc3339(row.at_ns),
         "event": row.event,
         "template": row.template,
+        "listener": row.listener,
         "version": version,
         "session": session,
         "observation_domain": observation_domain,

@@ -36,7 +36,7 @@ impl Fault {
 
     fn shows_in(self, row: &ExporterRow) -> bool {
         match self.0 {
-            "any" => row.missing_units > 0 || row.parked_sets > 0 || row.rejected > 0 || !row.faults.is_empty(),
+            "any" => row.missing_units > 0 || row.parked_sets > 0 || row.rejected > 0 || row.true_faults() > 0,
             "missing" => row.missing_units > 0,
             "parked" => row.parked_sets > 0,
             "rejected" => row.rejected > 0,
@@ -195,7 +195,7 @@ fn figures_of(row: &ExporterRow) -> ExporterFigures {
         missing_units: row.missing_units,
         parked_sets: row.parked_sets,
         parked_octets: row.parked_octets,
-        faults: row.faults.len() as u64,
+        faults: row.true_faults() as u64,
         domains: row.domains.len() as u64,
         last_seen_s: row.last_seen_ns / 1_000_000_000,
     }
@@ -204,6 +204,7 @@ fn figures_of(row: &ExporterRow) -> ExporterFigures {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::metrics::HINT_REASONS;
     use crate::web::{DomainRow, EventRow, FaultRow, FieldRow, RateRow, TemplateRow, WaitingRow};
 
     pub(crate) fn row(address: &str, records: u64) -> ExporterRow {
@@ -218,6 +219,8 @@ pub(super) mod tests {
             octets: 100,
             records,
             rejected: 0,
+            refused: 0,
+            domains_evicted: 0,
             missing_units: 0,
             parked_sets: 0,
             parked_octets: 0,
@@ -317,6 +320,43 @@ pub(super) mod tests {
         assert!(ids(&body(&list(&rows, "fault=malformed"))).is_empty());
     }
 
+    #[test]
+    fn a_hint_is_found_by_its_name_and_is_no_fault_among_any() {
+        let mut rows = vec![row("192.0.2.1", 1), row("192.0.2.2", 1), row("192.0.2.3", 1)];
+        let fault = |name| FaultRow { name, since_ns: 0, evidence: "e".into(), remedy: "r".into() };
+        rows[0].faults = vec![fault("sampling_unknown")];
+        rows[1].faults = vec![fault("sampling_unknown"), fault("clock_skew")];
+        assert_eq!(ids(&body(&list(&rows, "fault=sampling_unknown"))), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(ids(&body(&list(&rows, "fault=any"))), ["192.0.2.2"]);
+        let text = String::from_utf8(scrape(&rows).body.to_vec()).unwrap();
+        for (exporter, faults) in [("192.0.2.1", 0), ("192.0.2.2", 1), ("192.0.2.3", 0)] {
+            let line = format!("clarion_collector_exporter_faults{{exporter=\"{exporter}\"}} {faults}\n");
+            assert!(text.contains(&line), "{line}{text}");
+        }
+        assert!(HINT_REASONS.iter().all(|hint| FAULT_REASONS.contains(hint)));
+    }
+
+    #[test]
+    fn a_page_of_ten_thousand_exporters_stays_small() {
+        let mut rows: Vec<ExporterRow> = (0..10_000)
+            .map(|i| {
+                let mut row = row(&std::net::Ipv4Addr::from_bits(0x0a00_0000 + i).to_string(), 1);
+                row.faults = FAULT_REASONS
+                    .map(|name| FaultRow { name, since_ns: 1, evidence: "e".repeat(500), remedy: "r".repeat(500) })
+                    .into();
+                // The list counts domains, it does not tell them.
+                row.domains = vec![DomainRow::default(); 256];
+                row
+            })
+            .collect();
+        sort(&mut rows);
+        for (query, exporters) in [("", 100), ("limit=1000", 1_000)] {
+            let answer = list(&rows, query);
+            assert_eq!(ids(&body(&answer)).len(), exporters);
+            assert!(answer.body.len() < 1_200 * exporters, "{} octets for {exporters} exporters", answer.body.len());
+        }
+    }
+
     fn full(row: ExporterRow) -> DetailRow {
         DetailRow {
             row,
@@ -324,6 +364,9 @@ pub(super) mod tests {
             options: vec![("samplers", 3.into())],
             templates: vec![TemplateRow {
                 domain: ("v9", "any".into(), 7),
+                listener: Some("2055".into()),
+                flow_keys: None,
+                assumed_maker: false,
                 id: 256,
                 scopes: None,
                 fields: vec![FieldRow { name: "9/12345".into(), pen: 9, id: 12_345, length: None }],
@@ -333,7 +376,13 @@ pub(super) mod tests {
             }],
             templates_left_out: 4,
             templates_next: Some("v9:7:any:256".into()),
-            events: vec![EventRow { at_ns: 0, domain: ("v9", "any".into(), 7), template: 256, event: "learned" }],
+            events: vec![EventRow {
+                at_ns: 0,
+                domain: ("v9", "any".into(), 7),
+                listener: None,
+                template: 256,
+                event: "learned",
+            }],
         }
     }
 
@@ -345,7 +394,8 @@ pub(super) mod tests {
             version: "v9",
             observation_domain: 7,
             waiting: vec![WaitingRow { id: 300, since_ns: 1_700_000_000_000_000_000, last_ns: 0, sets: 2 }],
-            sequence_unit: Some("datagrams"),
+            sequence_unit: "datagrams",
+            clash_ports: Some((9, 10)),
             ..DomainRow::default()
         });
         rows[0].faults = vec![FaultRow {
@@ -365,11 +415,13 @@ pub(super) mod tests {
         let first = &value["exporters"][0];
         assert_eq!(first["domains"][0]["observation_domain"], 7);
         assert_eq!(first["domains"][0]["last_seen"], Value::Null);
+        assert_eq!(first["domains"][0]["clash_ports"], json!([9, 10]));
+        assert_eq!(first["domains"][0]["storm_since"], Value::Null);
         assert_eq!(first["domains"][0]["waiting_for"][0]["since"], "2023-11-14T22:13:20.000Z");
         assert_eq!(first["last_seen"], "2023-11-14T22:13:21.000Z");
         assert_eq!(
             first["faults_in_full"][0],
-            json!({ "fault": "clock_skew", "since": "2023-11-14T22:13:20.000Z", "evidence": "late", "what_to_do": "NTP" })
+            json!({ "fault": "clock_skew", "hint": false, "since": "2023-11-14T22:13:20.000Z", "evidence": "late", "what_to_do": "NTP" })
         );
         assert_eq!(first["rates"]["10s"]["datagrams_per_second"], 0.333);
         assert_eq!(first["rates"]["60s"], Value::Null);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::detail::{DetailQuery, DetailRow};
-use crate::metrics::Metrics;
+use crate::metrics::{HINT_REASONS, Metrics};
 
 /// A function that the wiring hands over.
 pub type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -66,6 +66,10 @@ pub struct ExporterRow {
     pub records: u64,
     /// Datagrams rejected.
     pub rejected: u64,
+    /// Datagrams refused unread because they came too fast; not among `datagrams`.
+    pub refused: u64,
+    /// Domains that made room for others so far.
+    pub domains_evicted: u64,
     /// Units missing by sequence, over all domains.
     pub missing_units: u64,
     /// Sets waiting for a template, over all domains.
@@ -115,11 +119,26 @@ impl ExporterRow {
     pub fn id(&self) -> String {
         if self.tenant.is_empty() { self.address.to_string() } else { format!("{}/{}", self.tenant, self.address) }
     }
+
+    /// Faults without hints.
+    pub(super) fn true_faults(&self) -> usize {
+        self.faults.iter().filter(|fault| !fault.is_hint()).count()
+    }
+}
+
+impl FaultRow {
+    /// It may be as it should: told by name alone.
+    #[must_use]
+    pub fn is_hint(&self) -> bool {
+        HINT_REASONS.contains(&self.name)
+    }
 }
 
 /// A domain of an exporter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DomainRow {
+    /// Name of the listener that it is heard at; None in a capture, which has none.
+    pub listener: Option<String>,
     /// `any`, `port 2055` or `connection 7`.
     pub session: String,
     /// Version of its messages, as in the metrics' label.
@@ -140,8 +159,18 @@ pub struct DomainRow {
     pub missing_units: u64,
     /// Last datagram, Unix nanoseconds.
     pub last_seen_ns: u64,
-    /// What its sequence numbers count; None in v1, which has none.
-    pub sequence_unit: Option<&'static str>,
+    /// What its sequence numbers count; `none` in v1, which has none.
+    pub sequence_unit: &'static str,
+    /// Datagrams that came twice.
+    pub duplicates: u64,
+    /// Data sets whose rest was no padding: their template may be another.
+    pub odd_padding_sets: u64,
+    /// A template has field types whose maker was assumed.
+    pub assumed_maker: bool,
+    /// Two UDP source ports that redefine the same templates to and fro.
+    pub clash_ports: Option<(u16, u16)>,
+    /// Since when its templates change faster than they are taken, Unix nanoseconds.
+    pub storm_since_ns: Option<u64>,
     /// Units in gaps that a late message may still fill.
     pub gap_units: u64,
     /// Sequence number expected next.

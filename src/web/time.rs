@@ -4,7 +4,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 const S_PER_DAY: u64 = 86_400;
 
 /// `2024-02-29T23:59:59.999Z`; None for 0, which stands for "never".
-pub(super) fn rfc3339(unix_ns: u64) -> Option<String> {
+pub(crate) fn rfc3339(unix_ns: u64) -> Option<String> {
     if unix_ns == 0 {
         return None;
     }

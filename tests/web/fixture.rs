@@ -55,6 +55,8 @@ pub fn exporter(address: &str, tenant: &str) -> ExporterRow {
         octets: 300,
         records: 30,
         rejected: 1,
+        refused: 0,
+        domains_evicted: 0,
         missing_units: 0,
         parked_sets: 0,
         parked_octets: 0,

@@ -118,6 +118,9 @@ fn spells_become_faults() {
     assert!(fault.evidence.starts_with("12 records") && fault.remedy.contains("sampling_default"));
     picture.pace = Pacing { malformed: spell, ..Pacing::default() };
     assert!(only(&judge(), &picture, FaultKind::Malformed).unwrap().evidence.starts_with("12 "));
+    picture.pace = Pacing { refused: spell, ..Pacing::default() };
+    let fault = only(&judge(), &picture, FaultKind::Refused).unwrap();
+    assert!(fault.evidence.starts_with("12 datagrams were refused") && fault.since_ns == NOW - 5 * S, "{fault:?}");
 }
 
 #[test]
@@ -171,6 +174,10 @@ fn nat_shows_by_boot_times_that_take_turns_by_many_of_them_or_by_many_ports() {
     assert_eq!(only(&judge(), &picture, FaultKind::LooksLikeNat), None);
     picture.domains.push(of_port(5, 7));
     assert!(only(&judge(), &picture, FaultKind::LooksLikeNat).unwrap().evidence.contains("4 UDP ports"));
+    // Two ports that each of two listeners hears are two.
+    let heard_at = |port, listener| DomainStatus { listener, ..of_port(port, 7) };
+    picture.domains = vec![heard_at(1, 0), heard_at(2, 0), heard_at(1, 1), heard_at(2, 1)];
+    assert_eq!(only(&judge(), &picture, FaultKind::LooksLikeNat), None);
 }
 
 #[test]
@@ -191,6 +198,18 @@ fn a_clock_that_is_off_is_the_exporters_unless_most_are_off_the_same_way() {
 }
 
 #[test]
+fn offsets_are_told_in_units_that_people_read() {
+    for (skew_ms, told) in [
+        (61_249, "61.2 s ahead of"),
+        (-172_799_999, "172799.9 s behind"),
+        (-172_800_000, "2 days behind"),
+        (i64::MIN, "106751991167 days behind"),
+    ] {
+        assert_eq!(offset(skew_ms), told);
+    }
+}
+
+#[test]
 fn our_own_clock_is_the_suspect_if_more_than_half_agree() {
     let bound = (CLOCK_SKEW_MAX_S * 1_000).cast_signed();
     for (skews, expected) in [
@@ -204,6 +223,10 @@ fn our_own_clock_is_the_suspect_if_more_than_half_agree() {
         (&[90_000, -90_000, 90_000, -90_000], None),
         (&[bound, bound, bound], None),
         (&[bound + 1, bound + 1, 0], Some(bound + 1)),
+        // All are late, each by its own time: captures that are replayed.
+        (&[-90_000, -900_000, -9_000_000], None),
+        (&[-900_000, -900_000 - bound, -9_000_000], Some(-900_000 - bound)),
+        (&[-900_000, -900_001 - bound, -9_000_000], None),
     ] {
         assert_eq!(own_clock(&mut skews.to_vec()), expected, "{skews:?}");
     }

@@ -270,3 +270,91 @@ fn a_17_who_sends_too_fast_loses_alone_and_by_name() {
     assert_eq!(missing, 0, "a refusal is told to the sequence accounting");
     assert_eq!(rig.metrics.books.refused[Refusal::RateLimited as usize].value(), flooder.refused);
 }
+
+/// Faults that the status API shows of the only exporter after the upkeep of that moment.
+fn faults_at(rig: &Rig, now_ns: u64) -> Vec<&'static str> {
+    rig.table.maintain(now_ns, &rig.metrics.books);
+    let rows = rig.table.snapshot(now_ns);
+    for (kind, level) in crate::collect::FaultKind::ALL.iter().zip(&rig.metrics.books.exporters_with_fault) {
+        let shows = rows[0].faults.iter().any(|fault| fault.kind == *kind);
+        assert_eq!(level.value(), u64::from(shows), "{}", kind.label());
+    }
+    // A hint: nothing here tells of sampling.
+    rows[0].faults.iter().map(|fault| fault.kind.label()).filter(|name| *name != "sampling_unknown").collect()
+}
+
+const S: u64 = 1_000_000_000;
+/// The time that `message` says, so that no clock is off.
+const EXPORT_NS: u64 = 1_700_000_000 * S;
+
+/// A template of id 256, defined by `port`: one of two layouts.
+fn define(rig: &mut Rig, port: u16, other: bool, now_ns: u64) {
+    let mut template = TEMPLATE;
+    template[5] = if other { 2 } else { 4 };
+    let peer = SocketAddr::from(([192, 0, 2, 1], port));
+    rig.pipeline.begin(now_ns);
+    rig.pipeline.take(0, &RawDatagram { peer, ..raw(&message(9, 0, &[set(0, &template)])) }, now_ns);
+    rig.pipeline.end();
+}
+
+#[test]
+fn a_17_refusals_are_a_fault_until_they_are_long_ago() {
+    let mut limited = settings(1, 1);
+    limited.admission.limit = RateLimit { datagrams_per_second: 10, ..RateLimit::default() };
+    let mut rig = rig_with(Duration::from_secs(1), &limited);
+    let send = |rig: &mut Rig, datagrams: u32, now_ns: u64| {
+        rig.pipeline.begin(now_ns);
+        for d in 0..datagrams {
+            rig.pipeline.take(0, &raw(&v5(1, d, 0)), now_ns);
+        }
+        rig.pipeline.end();
+        rig.pipeline.hand_over();
+    };
+    let named = |faults: Vec<&'static str>| faults.contains(&"refused");
+    send(&mut rig, 5, EXPORT_NS);
+    assert!(!named(faults_at(&rig, EXPORT_NS)));
+    send(&mut rig, 100, EXPORT_NS + 10 * S);
+    assert!(named(faults_at(&rig, EXPORT_NS + 10 * S)));
+    let refused = rig.table.snapshot(EXPORT_NS + 10 * S)[0].refused;
+    let fault = rig.table.snapshot(EXPORT_NS + 10 * S)[0].faults.iter().find(|f| f.kind.label() == "refused").cloned();
+    assert!(fault.is_some_and(|f| f.evidence.starts_with(&format!("{refused} datagrams")) && refused > 0));
+    let linger = crate::limits::FAULT_LINGER_S * S;
+    assert!(named(faults_at(&rig, EXPORT_NS + 10 * S + linger)));
+    assert!(!named(faults_at(&rig, EXPORT_NS + 10 * S + linger + 5 * S)));
+}
+
+#[test]
+fn a_8_two_ports_that_redefine_each_other_are_a_clash_and_then_a_storm_until_they_stop() {
+    let mut rig = rig(Duration::from_secs(1));
+    define(&mut rig, 1_000, false, EXPORT_NS);
+    // Whose data was decoded is remembered for a day.
+    rig.pipeline.begin(EXPORT_NS);
+    rig.pipeline.take(0, &raw(&message(9, 1, &[set(256, &RECORD)])), EXPORT_NS);
+    rig.pipeline.end();
+    assert!(faults_at(&rig, EXPORT_NS).is_empty());
+    // One other layout is a change and no clash; the third turn is one.
+    define(&mut rig, 2_000, true, EXPORT_NS + S);
+    assert!(faults_at(&rig, EXPORT_NS + 5 * S).is_empty());
+    define(&mut rig, 1_000, false, EXPORT_NS + 6 * S);
+    assert_eq!(faults_at(&rig, EXPORT_NS + 10 * S), ["domain_clash"]);
+    for turn in 0..70_u16 {
+        let other = turn % 2 == 0;
+        define(&mut rig, if other { 2_000 } else { 1_000 }, other, EXPORT_NS + 11 * S + u64::from(turn));
+    }
+    let storm_ns = EXPORT_NS + 15 * S;
+    // Templates that were refused are among what was not used.
+    assert_eq!(faults_at(&rig, storm_ns), ["domain_clash", "redefinition_storm", "malformed"]);
+    let row = &rig.table.snapshot(storm_ns)[0];
+    let fault = |name| row.faults.iter().find(|fault| fault.kind.label() == name).expect("it shows");
+    assert!(fault("domain_clash").evidence.contains("1000 and 2000"), "{:?}", fault("domain_clash"));
+    assert!((1..storm_ns).contains(&fault("redefinition_storm").since_ns));
+    // Two quiet minutes end the storm; a clash is told for as long as templates may take to come again.
+    let later_ns = storm_ns + 130 * S;
+    rig.table.maintain(later_ns, &rig.metrics.books);
+    let left = faults_at(&rig, later_ns + 5 * S);
+    assert!(left.contains(&"domain_clash") && !left.contains(&"redefinition_storm"), "{left:?}");
+    let over_ns = storm_ns + (crate::limits::TEMPLATE_AGE_V9_S + 120) * S;
+    rig.table.maintain(over_ns, &rig.metrics.books);
+    let left = faults_at(&rig, over_ns + 5 * S);
+    assert!(!left.contains(&"domain_clash"), "{left:?}");
+}

@@ -420,8 +420,7 @@ impl fmt::Display for Summary {
                 writeln!(f, "    fault {}: {}", fault.name, fault.evidence)?;
                 writeln!(f, "      to do: {}", fault.remedy)?;
             }
-            let told = detail.iter().flat_map(|d| &d.options).filter(|(_, entries)| *entries != 0);
-            let told: Vec<String> = told.map(|(table, entries)| format!("{table} {entries}")).collect();
+            let told: Vec<String> = detail.iter().flat_map(|d| rows::tables(d)).collect();
             if !told.is_empty() {
                 writeln!(f, "    options told: {}", told.join(", "))?;
             }
@@ -433,7 +432,11 @@ impl fmt::Display for Summary {
                 // Ports may define the same one, and the address's shared domain has it again.
                 known.sort_by_key(|t| t.id);
                 known.dedup_by(|a, b| a.id == b.id && a.fields == b.fields);
-                domain.write(f, *version, &known)?;
+                let row = detail.iter().flat_map(|d| &d.row.domains);
+                let mut of_key =
+                    row.filter(|d| (d.version, d.observation_domain) == (version.label(), *observation_domain));
+                let unit = of_key.next().map_or("units", |d| d.sequence_unit);
+                domain.write(f, unit, &known)?;
             }
         }
         Ok(())
@@ -441,7 +444,7 @@ impl fmt::Display for Summary {
 }
 
 impl DomainSummary {
-    fn write(&self, f: &mut fmt::Formatter<'_>, version: Version, known: &[&TemplateRow]) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, unit: &str, known: &[&TemplateRow]) -> fmt::Result {
         let [data, options, templates] = self.sets;
         write!(f, "{} datagrams, {} flows, {} options records; ", self.datagrams, self.records, self.options_records)?;
         write!(f, "sets: {data} data, {options} options, {templates} templates")?;
@@ -462,12 +465,7 @@ impl DomainSummary {
             write!(f, "; template records refused: {}", self.templates_rejected)?;
         }
         if self.missing > 0 {
-            let unit = match version {
-                Version::V9 => "datagrams",
-                Version::Ipfix => "data records",
-                Version::V1 | Version::V5 | Version::V7 => "flows",
-            };
-            write!(f, "; missing by sequence number: {} {unit}", self.missing)?;
+            write!(f, "; missing by sequence number: {} {}", self.missing, unit.replace('_', " "))?;
         }
         if self.trailing_octets > 0 {
             write!(f, "; longer than their header says: {} datagrams", self.trailing_octets)?;

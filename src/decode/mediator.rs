@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 
-use super::domain::LearnedBudget;
+use super::budget::LearnedBudget;
 use crate::flow::Exporter;
 use crate::limits::ORIGINALS_PER_MEDIATOR_MAX;
 

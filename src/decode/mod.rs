@@ -5,6 +5,7 @@
 //! changes what is learned, and appends flows to the caller's batch. What went wrong is counted in
 //! the [`Outcome`], never returned as an error that stops anybody else.
 
+mod budget;
 mod domain;
 mod error;
 mod events;
@@ -31,7 +32,8 @@ mod v5;
 mod value;
 mod waiting;
 
-pub use domain::{Domain, DomainKey, ExporterState, LearnedBudget, ParkedCounts, Session, SessionPolicy};
+pub use budget::LearnedBudget;
+pub use domain::{Domain, DomainKey, ExporterState, ParkedCounts, Session, SessionPolicy};
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use events::{TemplateEventCounts, TemplateNews};
 pub use learn::{Overflowed, ParkOverflow, Stored, WaitingSet, parked_octets};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use crate::decode::domain::LearnedBudget;
+use crate::decode::budget::LearnedBudget;
 use crate::limits::OPTIONS_ENTRIES_PER_TABLE_MAX;
 
 /// What an exporter takes of the process's octets for learned state.

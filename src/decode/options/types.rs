@@ -1,7 +1,8 @@
 //! Type records (RFC 5610): an options record that says what an enterprise element is called and of which type it is.
 
 use super::fields::Fields;
-use crate::decode::domain::{ExporterState, LearnedBudget};
+use crate::decode::budget::LearnedBudget;
+use crate::decode::domain::ExporterState;
 use crate::decode::plan::{Place, RecordView};
 use crate::decode::text::{Room, text};
 use crate::decode::value::unsigned;

@@ -1,11 +1,12 @@
 //! The wiring, top to bottom: what starts in which order, what a signal does, how the process drains.
 //!
-//! Start: metrics -> delivery -> queue -> sockets -> batchers -> workers -> monitor -> HTTP. Nothing
+//! Start: metrics -> spool -> delivery -> queue -> sockets -> batchers -> workers -> monitor -> HTTP. Nothing
 //! receives before everything behind it runs. Drain, in one place: [`Running::drain`]. Only main and
 //! the tools may import this module.
 
 pub(crate) mod rows;
 mod signals;
+mod spool;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -23,8 +24,11 @@ use crate::monitor::{Monitor, MonitorInputs};
 use crate::queue::{self, Batchers, FlowSender, Outlet};
 use crate::refresh::{Certificate, RefreshInputs, Refresher};
 use crate::sink::stdout::StdoutOutlet;
-use crate::sink::{self, Output, Sink};
+use crate::sink::{self, Output, Sink, SpoolEnds};
+use crate::spool::{DeadLetters, Stats};
 use crate::web::{self, Announcement, Health, Liveness, Readiness, Sources, WebServer};
+
+use spool::RunningSpool;
 
 /// Share of `batch_interval` that a worker's batch may wait at most before the batcher's own begins.
 const WORKER_SHARE_OF_INTERVAL: u32 = 4;
@@ -61,6 +65,7 @@ pub struct Running {
     workers: Workers,
     batchers: Batchers,
     sink: RunningSink,
+    spool: RunningSpool,
     monitor: Monitor,
     // Reads secrets and certificates again for as long as it is held.
     _refresher: Refresher,
@@ -111,7 +116,9 @@ impl App {
         let metrics = Metrics::new(&shape(&settings, &instance));
         metrics.books.memory_limit.set(settings.memory_limit);
 
-        let (outlet, sink) = start_sink(&settings, &clock, &metrics)?;
+        let (ends, letters, spool) = spool::start(&settings, &clock, &metrics)?;
+        let spool_stats = ends.as_ref().map(|ends| ends.stats.clone()).unwrap_or_default();
+        let (outlet, sink) = start_sink(&settings, &clock, &metrics, ends, letters)?;
         let (sender, receiver) = queue::channel(&settings.queue, settings.collect.workers, metrics.queue());
         let collector = Collector::bind(settings.collect.clone(), clock.clone(), &metrics)?;
         let (listeners, table) = (collector.addresses(), collector.table());
@@ -126,7 +133,7 @@ impl App {
             .context("the worker threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
         let monitor = start_monitor(&settings, &clock, &metrics, &table, &listeners);
         let course = Arc::new(Course::default());
-        let sources = sources(&settings, &metrics, &table, &listeners, &course, &monitor, &clock);
+        let sources = sources(&settings, &metrics, &table, &listeners, &course, &monitor, &clock, spool_stats);
         let web = web::start(settings.web.clone(), sources, clock.clone())?;
         let announcement = web::announce(&settings.targets, &instance, web.address());
         let refresher = start_refresher(&sink, &web, &clock, &metrics)?;
@@ -142,6 +149,7 @@ impl App {
             workers,
             batchers,
             sink,
+            spool,
             monitor,
             _refresher: refresher,
             web,
@@ -191,10 +199,17 @@ fn shape(settings: &Settings, instance: &str) -> Shape {
     }
 }
 
-fn start_sink(settings: &Settings, clock: &Clock, metrics: &Metrics) -> anyhow::Result<(Arc<dyn Outlet>, RunningSink)> {
+fn start_sink(
+    settings: &Settings,
+    clock: &Clock,
+    metrics: &Metrics,
+    spool: Option<SpoolEnds>,
+    letters: Option<DeadLetters>,
+) -> anyhow::Result<(Arc<dyn Outlet>, RunningSink)> {
     match settings.sink.output {
         Output::Backend => {
-            let (outlet, sink) = sink::start(settings.sink.clone(), clock.clone(), metrics.sink())?;
+            let (outlet, sink) =
+                sink::start_with(settings.sink.clone(), clock.clone(), metrics.sink(), spool, letters)?;
             Ok((outlet, RunningSink::Backend(sink)))
         }
         Output::Stdout => {
@@ -243,6 +258,7 @@ fn start_refresher(sink: &RunningSink, web: &WebServer, clock: &Clock, metrics: 
         .context("the thread that reads secrets again cannot start; check the process's limits (ulimit -u, pids.max)")
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that is shown, from where it is known")]
 fn sources(
     settings: &Settings,
     metrics: &Arc<Metrics>,
@@ -251,10 +267,12 @@ fn sources(
     course: &Arc<Course>,
     monitor: &Monitor,
     clock: &Clock,
+    spool_stats: Stats,
 ) -> Sources {
     let (ready, heartbeats) = (Arc::clone(course), monitor.heartbeats());
     let (all, one, clocks) = (Arc::clone(table), Arc::clone(table), Arc::clone(table));
     let (clock_of_all, clock_of_one) = (clock.clone(), clock.clone());
+    let spool_clock = clock.clone();
     let (sink, backend_url) = (metrics.sink(), output_name(settings));
     let names: Vec<String> = listeners.iter().map(|(name, _)| name.clone()).collect();
     let names_of_all = names.clone();
@@ -277,7 +295,8 @@ fn sources(
         degraded: Box::new(move || {
             let sick = (sink.healthy.value() < 1.0)
                 .then(|| "the backend does not accept batches: see the log and delivery_requests_total".to_owned());
-            sick.into_iter().chain(clocks.own_clock_ms().map(own_clock_note)).collect()
+            let clock = clocks.own_clock_ms().map(own_clock_note);
+            sick.into_iter().chain(clock).chain(spool::degraded(&spool_stats, &spool_clock)).collect()
         }),
         exporters: Box::new(move || {
             let rows = all.snapshot(clock_of_all.unix_ns()).into_iter();
@@ -341,6 +360,9 @@ impl Running {
         if let Some(why) = self.monitor.any_dead() {
             return Some(why);
         }
+        if self.spool.has_ended() {
+            return Some("the spool ended by itself".to_owned());
+        }
         match &self.sink {
             RunningSink::Backend(sink) if sink.has_ended() => Some("delivery ended by itself".to_owned()),
             RunningSink::Stdout(outlet) if outlet.broken() => Some("standard output was closed".to_owned()),
@@ -355,14 +377,14 @@ impl Running {
     }
 
     /// The drain, in the plan's order: readiness ends, sockets leave their groups and are read empty,
-    /// workers flush, the queue closes, batchers finish, delivery delivers or counts, HTTP ends last.
+    /// workers flush, the queue closes, batchers finish, delivery delivers or spools, the spool commits, HTTP ends last.
     /// Takes `shutdown.timeout` and a little; `drain_delay` is the caller's.
     #[must_use]
     pub fn drain(self) -> DrainReport {
         let end = Instant::now() + self.settings.shutdown_timeout;
         let left = || end.saturating_duration_since(Instant::now());
         self.begin_drain();
-        let Self { metrics, workers, batchers, sink, monitor, web, settings, announcement, .. } = self;
+        let Self { metrics, workers, batchers, sink, spool, monitor, web, settings, announcement, .. } = self;
         let mut notes = Vec::new();
         let collected = workers.drain(settings.shutdown_timeout / 3);
         let mut failed = !collected.panicked.is_empty() || !collected.unfinished.is_empty();
@@ -397,6 +419,7 @@ impl Running {
             }
             RunningSink::Stdout(outlet) => outlet.finish(left()),
         };
+        let kept = spool.finish(left(), &mut notes);
         monitor.stop();
         metrics.books.refresh();
         let ledger = metrics.books.ledger();
@@ -406,7 +429,7 @@ impl Running {
         // Out of discovery before the port is free for another.
         drop(announcement);
         web.stop();
-        DrainReport { ledger, clean: in_time && collected.is_clean() && !failed, notes, failed }
+        DrainReport { ledger, clean: in_time && kept && collected.is_clean() && !failed, notes, failed }
     }
 }
 

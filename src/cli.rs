@@ -48,6 +48,8 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Ask the collector beside this command whether it is alive: exit code 0 or 1, for containers
     Healthcheck(HealthcheckArgs),
+    /// List, show or send again what the backend refused for good
+    DeadLetter(DeadLetterArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write it and one page a command into a directory
@@ -69,6 +71,53 @@ pub struct DoctorArgs {
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `dead-letter`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Exit code of resend: 0 all were accepted, 1 some were not and are kept.",
+    subcommand_help_heading = "Commands"
+)]
+pub struct DeadLetterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeadLetterCommand,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DeadLetterCommand {
+    /// Print one JSON object a letter, oldest first
+    List(NoArgs),
+    /// Print a letter with its records and the backend's answer
+    Show(Letter),
+    /// Post letters to the backend again, and delete those that it accepts
+    Resend(Letters),
+}
+
+/// Nothing more.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NoArgs {}
+
+/// One dead letter.
+#[derive(Debug, Clone, Args)]
+pub struct Letter {
+    /// Id of the letter, or a beginning that no other has
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// One dead letter or all.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct Letters {
+    /// Id of the letter, or a beginning that no other has
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+    /// All letters
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `demo`.

@@ -25,6 +25,7 @@ pub mod decode;
 pub mod queue;
 pub mod secret;
 pub mod sink;
+pub mod spool;
 pub mod tls;
 
 pub mod app;

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         // These speak through their reports.
         Some(Command::Check(args)) => tools::check::run(&args, &overrides),
         Some(Command::Doctor(args)) => tools::doctor::run(&args, &overrides),
+        Some(Command::DeadLetter(args)) => tools::dead_letter::run(&args, &overrides),
         Some(command) => logging::start_for_tool().and_then(|()| tool(&command)),
     };
     done.unwrap_or_else(|e| {
@@ -49,5 +50,6 @@ fn tool(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Man(args) => tools::manual::man(args),
         Command::Check(args) => tools::check::run(args, &Overrides::default()),
         Command::Doctor(args) => tools::doctor::run(args, &Overrides::default()),
+        Command::DeadLetter(args) => tools::dead_letter::run(args, &Overrides::default()),
     }
 }

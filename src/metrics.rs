@@ -6,23 +6,26 @@
 //! registers a metric on the data path: handles are taken when a thread is built.
 
 mod catalog;
+mod drops;
 mod handles;
 mod histogram;
 mod ledger;
 mod process;
 mod reasons;
 mod secrets;
+mod spooled;
 mod text;
 
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
+pub use drops::{DROP_REASONS, RecordDrop};
 pub use handles::{
-    BatcherMetrics, Books, DROP_REASONS, Held, QueueMetrics, REQUEST_CODES, RecordDrop, SinkMetrics, SocketMetrics,
-    WebMetrics, WorkerMetrics,
+    BatcherMetrics, Books, Held, QueueMetrics, REQUEST_CODES, SinkMetrics, SocketMetrics, WebMetrics, WorkerMetrics,
 };
 pub use histogram::WeightedHistogram;
 pub use ledger::Ledger;
 pub use reasons::{FAULT_REASONS, HINT_REASONS, REFUSE_REASONS};
 pub use secrets::SecretMetrics;
+pub use spooled::SpoolLevels;
 pub use text::{ExporterFigures, exporters_text};
 
 use std::sync::atomic::{AtomicU64, Ordering};

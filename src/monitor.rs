@@ -233,13 +233,14 @@ fn read_threads(metrics: &Metrics, at_ns: u64) -> Reading {
     Reading { at_ns, threads: workers.chain(batchers).collect() }
 }
 
-/// Receive time of the oldest record that a worker, a batcher or delivery holds; 0 if there is none. What
+/// Receive time of the oldest record that a worker, a batcher, delivery or the spool holds; 0 if there is none. What
 /// passes through the queue is not seen on its way.
 fn oldest_receive(metrics: &Metrics) -> u64 {
     let workers = metrics.workers().iter().map(|w| w.oldest_receive_ns.value());
     let batchers = metrics.batchers().iter().map(|b| b.oldest_receive_ns.value());
     let sink = std::iter::once(metrics.sink().oldest_receive_ns.value());
-    workers.chain(batchers).chain(sink).filter(|ns| *ns != 0).min().unwrap_or(0)
+    let spool = std::iter::once(metrics.books.spool.oldest_receive_ns.value());
+    workers.chain(batchers).chain(sink).chain(spool).filter(|ns| *ns != 0).min().unwrap_or(0)
 }
 
 /// Age in seconds of what was received at `receive_ns`; 0 if there is nothing (0) or a clock was stepped.

@@ -180,7 +180,7 @@ fn good_batches_are_accepted_once() {
     assert!(bench.sink.is_healthy());
     assert_eq!(bench.requests("201"), 50);
     let (metrics, report) = bench.close(PATIENCE);
-    assert_eq!(report, SinkReport { delivered: 0, dropped: 0, in_time: true });
+    assert_eq!(report, SinkReport { delivered: 0, dropped: 0, spooled: 0, in_time: true });
     assert_eq!(metrics.books.duplicated.value(), 0);
     assert!(metrics.lag.quantile(0.5).is_some());
     let stats = backend.stop();
@@ -418,7 +418,7 @@ fn the_deadline_with_a_dead_backend_counts_every_record() {
     }
     wait_for("the sink is sick", || !bench.sink.is_healthy());
     let (metrics, report) = bench.close(Duration::from_millis(300));
-    assert_eq!(report, SinkReport { delivered: 0, dropped: 100, in_time: false });
+    assert_eq!(report, SinkReport { delivered: 0, dropped: 100, spooled: 0, in_time: false });
     assert_eq!(metrics.books.dropped[RecordDrop::DeliveryShutdown as usize].value(), 100);
 }
 
@@ -444,7 +444,7 @@ fn a_sick_backend_is_tried_until_the_deadline() {
     wait_for("the sink is sick", || !bench.sink.is_healthy());
     backend.misbehave(Misbehaviour::default());
     let (_, report) = bench.close(PATIENCE);
-    assert_eq!(report, SinkReport { delivered: 5, dropped: 0, in_time: true });
+    assert_eq!(report, SinkReport { delivered: 5, dropped: 0, spooled: 0, in_time: true });
 }
 
 #[test]

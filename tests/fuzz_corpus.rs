@@ -23,6 +23,10 @@ mod invariants;
 mod reference;
 #[path = "fuzz_corpus/seeds.rs"]
 mod seeds;
+#[path = "fuzz_corpus/spool_seeds.rs"]
+mod spool_seeds;
+#[path = "../fuzz/src/spools.rs"]
+mod spools;
 
 use std::fs;
 use std::path::PathBuf;
@@ -66,6 +70,7 @@ fn seeds_are_what_their_source_says() {
     compare("list", deep::list_records());
     compare("conversation", encoded::conversations());
     compare("reference", encoded::templates());
+    compare("spool", spool_seeds::segments().into_iter().map(|(name, octets, _)| (name, octets)).collect());
 }
 
 #[test]
@@ -116,6 +121,24 @@ fn rg_03_every_elements_file_of_the_corpus_keeps_the_promises() {
         for end in 0..=octets.len() {
             elements::check_elements(&octets[..end]);
         }
+    }
+}
+
+#[test]
+fn every_segment_of_the_corpus_keeps_the_promises() {
+    for (name, octets) in inputs("spool") {
+        eprintln!("{name}");
+        (0..=octets.len()).for_each(|end| {
+            spools::check_spool(&octets[..end]);
+        });
+    }
+}
+
+/// Each seed gives the entries that it was made for.
+#[test]
+fn spool_seeds_reach_the_entries() {
+    for (name, octets, entries) in spool_seeds::segments() {
+        assert_eq!(spools::check_spool(&octets), entries, "{name}");
     }
 }
 
@@ -194,7 +217,7 @@ fn seeds_reach_the_flows() {
 
 #[test]
 fn the_corpus_stays_small() {
-    let octets: usize = ["datagram", "conversation", "capture", "elements", "section", "list", "reference"]
+    let octets: usize = ["datagram", "conversation", "capture", "elements", "section", "list", "reference", "spool"]
         .iter()
         .flat_map(|t| inputs(t))
         .map(|(_, o)| o.len())

@@ -14,5 +14,7 @@ mod ends;
 mod fields;
 #[path = "process/network.rs"]
 mod network;
+#[path = "process/spool.rs"]
+mod spool;
 #[path = "process/streams.rs"]
 mod streams;

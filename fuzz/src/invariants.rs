@@ -238,8 +238,9 @@ impl Learned {
         );
         let values = 2 * (limits::LIST_ELEMENTS_PER_MESSAGE_MAX + limits::ROWS_PER_MESSAGE_MAX);
         assert!(batch.elements.len() <= values * limits::FIELDS_PER_TEMPLATE_MAX, "more elements than the limits");
-        // Each row takes an octet at least, of this datagram or of a set that waited for its template.
-        assert!(u64::from(outcome.records) <= octets + outcome.octets_unparked, "more flows than octets");
+        // Each record takes an octet at least, of this datagram or of a set that waited for its template, and is two rows at
+        // most: one a direction.
+        assert!(u64::from(outcome.records) <= 2 * (octets + outcome.octets_unparked), "more flows than octets");
         let messages = 1 + u64::from(outcome.sets_unparked);
         assert!(
             u64::from(outcome.records) <= messages * limits::ROWS_PER_MESSAGE_MAX as u64,

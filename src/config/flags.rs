@@ -1,6 +1,7 @@
 //! The table of keys -> flags of the command line, and back to what was typed.
 //!
-//! The flags belong to the collector (no command), to `check` and to `doctor`; another command refuses them.
+//! The flags belong to the collector (no command), to `check`, to `doctor` and to the commands of `dead-letter`; another
+//! command refuses them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,9 +27,14 @@ pub fn parse_command_line(line: impl IntoIterator<Item = OsString>) -> Result<(C
     collect(&matches, &mut overrides);
     match matches.subcommand() {
         Some(("check" | "doctor", matches)) => collect(matches, &mut overrides),
+        Some(("dead-letter", matches)) => {
+            if let Some((_, matches)) = matches.subcommand() {
+                collect(matches, &mut overrides);
+            }
+        }
         Some((other, _)) if overrides != Overrides::default() => {
             let text = format!(
-                "flags of settings belong to the collector, to `check` and to `doctor`: `{other}` does not take them"
+                "flags of settings belong to the collector, to `check`, `doctor` and `dead-letter`: `{other}` does not take them"
             );
             return Err(command.error(ErrorKind::ArgumentConflict, text));
         }
@@ -42,7 +48,8 @@ pub fn parse_command_line(line: impl IntoIterator<Item = OsString>) -> Result<(C
 pub fn command() -> clap::Command {
     let command = Cli::command().args(flags());
     let command = command.mut_subcommand("check", |check| check.args(flags()));
-    command.mut_subcommand("doctor", |doctor| doctor.args(flags()))
+    let command = command.mut_subcommand("doctor", |doctor| doctor.args(flags()));
+    command.mut_subcommand("dead-letter", |letters| letters.mut_subcommands(|one| one.args(flags())))
 }
 
 fn collect(matches: &ArgMatches, overrides: &mut Overrides) {

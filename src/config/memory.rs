@@ -8,7 +8,7 @@ use super::Settings;
 use super::value::render_octets;
 use crate::flow::{Exporter, FlowRecord};
 use crate::limits;
-use crate::sink::Output;
+use crate::sink::{Output, SpoolMode};
 
 /// One post of the sum.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,13 @@ impl Settings {
                 },
                 "[backend] in_flight_bytes",
             ),
+            post(
+                "spool",
+                if self.spool_mode() == SpoolMode::Off { 0 } else { self.spool_octets() },
+                "batches on their way to and from the disk, a segment while it is opened, a note of each entry"
+                    .to_owned(),
+                "[spool] mode",
+            ),
         ]
     }
 
@@ -179,6 +186,11 @@ pub(super) fn share_out(settings: &mut Settings, free: Free) {
         let most = (room / (2 * POOL_BATCH_RECORDS * RECORD_OCTETS + arena)).max(16);
         settings.queue.queue_batches = settings.queue.queue_batches.min(usize::try_from(most).unwrap_or(usize::MAX));
     }
+    // Nobody sets these: a small container has small ones.
+    let spool = &mut settings.spool.spool;
+    spool.inlet_octets = round(limit / 32).clamp(limits::SPOOL_INLET_OCTETS.min, spool.inlet_octets);
+    spool.lease_octets = round(limit / 32).clamp(limits::SPOOL_LEASE_OCTETS.min, spool.lease_octets);
+    spool.segment_octets = round(limit / 32).clamp(limits::SPOOL_SEGMENT_OCTETS.min, spool.segment_octets);
     let listeners = settings.collect.listeners.len().max(1) as u64;
     let parks = settings.collect.decode.park_age_ns != 0;
     // The four posts that share, in the order of SHARES: wanted octets, and the least they can do with.
@@ -316,6 +328,23 @@ mod tests {
         // A small container starts with them too.
         let small = on(256, 4, &Overrides::default().with("output.fields", "all")).expect("it fits");
         assert!(small.queue.queue_batches >= 16);
+    }
+
+    #[test]
+    fn a_spool_is_in_the_sum_and_a_small_container_starts_with_one() {
+        let post = |settings: &Settings| settings.memory_sum().into_iter().find(|post| post.name == "spool");
+        let asked = Overrides::default().with("data.dir", "/data");
+        let large = on(8_192, 4, &asked).expect("it fits");
+        assert_eq!(post(&large).expect("a post").octets, (16 + 16 + 32 + 16) << 20);
+        let small = on(256, 4, &asked).expect("it fits");
+        assert!(
+            small.total() <= small.memory_limit && small.sink.in_flight_octets >= 8 << 20,
+            "{:?}",
+            small.memory_sum()
+        );
+        let off = on(8_192, 4, &asked.with("spool.mode", "off")).expect("it fits");
+        assert_eq!(post(&off).expect("a post").octets, 0);
+        assert_eq!(post(&on(8_192, 4, &Overrides::default()).expect("it fits")).expect("a post").octets, 0);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod memory;
 mod profile;
 mod proxy;
 mod resolve;
+mod spool;
 mod url;
 mod value;
 mod values;
@@ -36,6 +37,7 @@ pub use flags::{command, parse_command_line};
 pub use keys::{KEYS, Key, Kind, Preset, VARIABLE_PREFIX};
 pub use machine::{DEFAULT_FILE, Machine};
 pub use memory::{MemoryPost, approximate};
+pub use spool::SpoolPlan;
 pub use url::{BaseUrl, mask};
 pub use written::Overrides;
 
@@ -86,6 +88,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// Delivery.
     pub sink: SinkSettings,
+    /// What cannot be delivered now, and what never will be.
+    pub spool: SpoolPlan,
     /// HTTP side.
     pub web: WebSettings,
     /// File that tells Prometheus where the HTTP side is.

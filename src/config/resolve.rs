@@ -13,7 +13,7 @@ use super::url::BaseUrl;
 use super::value::{Value, render};
 use super::values::Values;
 use super::written::Origin;
-use super::{LogFormat, LogSettings, Machine, Note, Settings, access, fields, lists};
+use super::{LogFormat, LogSettings, Machine, Note, Settings, access, fields, lists, spool};
 use crate::collect::{AdmissionSettings, CollectSettings, ListenerSettings, Pin, RateLimit, Steering};
 use crate::decode::{DecodeSettings, Selection};
 use crate::element::Registry;
@@ -81,6 +81,7 @@ pub(super) fn settings(
     let registry = registry(values, faults);
     let fields = output_fields(values, &registry, faults);
     let instance = instance(values, faults);
+    let spool = spool::plan(values, faults);
     let targets = targets(values, faults);
     let mut settings = Settings {
         data_dir: Some(values.text("data.dir")).filter(|dir| !dir.is_empty()).map(Into::into),
@@ -151,6 +152,7 @@ pub(super) fn settings(
             threads: values.number("backend.threads"),
             access,
         },
+        spool,
         web: WebSettings {
             bind: values.host("http.bind_host"),
             ports: values.ports("http.port"),

@@ -5,24 +5,10 @@ use std::sync::{Arc, Mutex};
 use metrics::Histogram;
 
 use super::reasons::{FAULT_REASONS, REFUSE_REASONS};
-use super::{Ledger, Level, Registrar, SecretMetrics, Shape, Tally, WeightedHistogram};
+use super::spooled::SpoolLevels;
+use super::{DROP_REASONS, Ledger, Level, RecordDrop, Registrar, SecretMetrics, Shape, Tally, WeightedHistogram};
 use crate::decode::{DecodeErrorKind, SetDropKind, TemplateEventKind};
 use crate::flow::Version;
-
-/// (stage, reason) pairs of `records_dropped_total`; position in here is the index of `Books::dropped`.
-pub const DROP_REASONS: [(&str, &str); 11] = [
-    ("queue", "full"),
-    ("queue", "no_batch"),
-    ("queue", "closed"),
-    ("batcher", "panic"),
-    ("encode", "not_representable"),
-    ("encode", "event"),
-    ("dispatch", "buffer_full"),
-    ("dispatch", "closed"),
-    ("delivery", "refused"),
-    ("delivery", "poison"),
-    ("delivery", "shutdown"),
-];
 
 /// Codes of `delivery_requests_total`: what is not in here counts as `other`.
 pub const REQUEST_CODES: [&str; 34] = [
@@ -33,34 +19,6 @@ pub const REQUEST_CODES: [&str; 34] = [
 
 fn label(name: &'static str, value: impl ToString) -> (&'static str, String) {
     (name, value.to_string())
-}
-
-/// Where a record was lost; gives the index into the dropped tallies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum RecordDrop {
-    /// The queue had no slot.
-    QueueFull = 0,
-    /// No empty batch came back in time.
-    QueueNoBatch = 1,
-    /// The queue was closed already.
-    QueueClosed = 2,
-    /// A batcher panicked over it.
-    BatcherPanic = 3,
-    /// The output format cannot carry it (no addresses).
-    NotRepresentable = 4,
-    /// It is an event, and the output format carries flows.
-    Event = 5,
-    /// Delivery's buffer was full.
-    DispatchFull = 6,
-    /// Delivery had ended.
-    DispatchClosed = 7,
-    /// The backend refused it for good.
-    DeliveryRefused = 8,
-    /// The backend failed on it again and again while it accepted others.
-    DeliveryPoison = 9,
-    /// The shutdown deadline came first.
-    DeliveryShutdown = 10,
 }
 
 /// Tallies of the equations (plan section 5, promise 1).
@@ -146,6 +104,8 @@ pub struct Books {
     pub pending: Tally,
     /// Records held by stage now (levels): in workers, in the queue, in batchers, in delivery.
     pub held: Held,
+    /// What the spool holds.
+    pub spool: SpoolLevels,
     /// Imbalance at the last time the books stood still.
     pub imbalance: Level,
     /// Records with a clamped counter.
@@ -190,10 +150,6 @@ impl Held {
 
 impl Books {
     pub(super) fn register(r: &mut Registrar<'_>, shape: &Shape) -> Self {
-        // Metrics of stages that come later are registered now so that their zeroes show.
-        for name in ["spool_bytes", "spool_records", "spool_limit_bytes", "spool_enabled"] {
-            r.level(name, &[]).set(0.0);
-        }
         Self {
             refused: REFUSE_REASONS.map(|x| r.counter("datagrams_refused_total", &[label("reason", x)])).into(),
             rejected: DecodeErrorKind::ALL
@@ -254,6 +210,7 @@ impl Books {
                 batchers: (0..shape.batchers).map(|_| Tally::default()).collect(),
                 sink: Tally::default(),
             },
+            spool: SpoolLevels::register(r),
             imbalance: r.level("ledger_imbalance_records", &[]),
             clamped: r.counter("records_clamped_total", &[]),
             received: per_socket(r, "datagrams_received_total", shape),
@@ -269,6 +226,12 @@ impl Books {
             memory_limit: r.level_u64("memory_limit_bytes", &[]),
             last_reading: Arc::default(),
         }
+    }
+
+    /// The tallies of what the spool drops, in the order of its own reasons.
+    #[must_use]
+    pub fn spool_drops(&self) -> [Tally; 5] {
+        std::array::from_fn(|index| self.dropped[RecordDrop::SpoolOldest as usize + index].clone())
     }
 
     /// Counts `records` as lost at `drop`.

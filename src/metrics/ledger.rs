@@ -17,6 +17,8 @@ pub struct Ledger {
     pub dropped: u64,
     /// Records that the stages say they hold.
     pub held: u64,
+    /// Records in the spool, or on their way into it.
+    pub spooled: u64,
     /// Records taken over from an earlier spool.
     pub recovered: u64,
     /// Records decoded.
@@ -34,16 +36,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Records decoded or recovered and not yet delivered or dropped.
+    /// Records decoded or recovered and neither delivered, dropped nor spooled.
     #[must_use]
     pub const fn pending(&self) -> u64 {
-        (self.decoded + self.recovered).saturating_sub(self.delivered + self.dropped)
+        (self.decoded + self.recovered).saturating_sub(self.delivered + self.dropped + self.spooled)
     }
 
     /// What the record equation leaves unexplained: exact only at rest.
     #[must_use]
     pub const fn imbalance(&self) -> i64 {
-        (self.decoded + self.recovered).cast_signed() - (self.delivered + self.dropped + self.held).cast_signed()
+        (self.decoded + self.recovered).cast_signed()
+            - (self.delivered + self.dropped + self.held + self.spooled).cast_signed()
     }
 
     /// What the set equation leaves unexplained; in motion it is what is being decoded, never negative.
@@ -142,6 +145,7 @@ impl Books {
             delivered: self.delivered.value(),
             dropped: sum(&self.dropped),
             held: self.held.total(),
+            spooled: self.spool.spooled(),
             recovered: self.recovered.value(),
             decoded: sum(&self.decoded),
             sets_explained: self.sets_decoded.value()

@@ -1,14 +1,18 @@
 //! The crossing to tokio: batches that batchers offer become requests, each with one fate.
 //!
 //! Enters: an [`EncodedBatch`] through [`Outlet::offer`], which never blocks and gives back what the
-//! budget has no room for. Leaves: requests by `http`, in the order and at the time that `line` decides.
-//! Promised: what was taken is counted as delivered or dropped exactly once, or still held; octets held
+//! budget has no room for. Leaves: requests by `http`, in the order and at the time that `line` decides;
+//! what cannot be delivered now, to the spool, and comes back from there (`spooled`).
+//! Promised: what was taken is counted as delivered or dropped exactly once, or still held or spooled; octets held
 //! stay within the budget; the budget of a batch is freed when its last record has met its fate.
 //! One task owns the line, so nothing in it is locked.
 
+mod dead;
+mod inlet;
 mod job;
 mod journal;
 mod line;
+mod spooled;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,20 +27,24 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::compress::{Packed, Press};
-use super::encode::EncodedBatch;
 use super::http::{Answer, Client, Failure, Parcel};
 use super::retry::{self, Backoff, Fault, Random};
 use super::{Compression, ExporterRun, SinkError, SinkReport, SinkSettings};
 use crate::clock::Clock;
-use crate::limits;
 use crate::metrics::{RecordDrop, SecretMetrics, SinkMetrics, Tally};
 use crate::queue::Outlet;
 use crate::refresh::tell;
 use crate::secret::{Refresh, Watched};
+use crate::spool::DeadLetters;
 use crate::tls::ClientSide;
+use dead::Graves;
+use inlet::{Inlet, Taken};
 use job::{Fate, Job, Policy, Turn};
 use journal::Journal;
 use line::Line;
+use spooled::SpoolSide;
+
+pub use spooled::{Bell, SpoolEnds};
 
 /// Longest the task sleeps while a time of the line is due: the App's clock may be moved by hand.
 const TICK: Duration = Duration::from_millis(100);
@@ -46,6 +54,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const INTAKE: usize = 64;
 /// While everything ends, nothing waits for longer than this share of what is left, nor than a second.
 const HURRY_SHARE: u32 = 8;
+/// With a spool delivery ends this share of what is left before the deadline: the rest is for what remains.
+const SPOOL_SHARE: u32 = 4;
 
 /// Name of a certificate, end of its validity in Unix seconds, and where that shows.
 pub type WatchedEnd = (&'static str, Box<dyn Fn() -> u64 + Send>, Tally);
@@ -78,6 +88,20 @@ impl std::fmt::Debug for Sink {
 /// # Errors
 /// A setting that cannot stand in a request, or no threads.
 pub fn start(settings: SinkSettings, clock: Clock, metrics: SinkMetrics) -> Result<(Arc<dyn Outlet>, Sink), SinkError> {
+    start_with(settings, clock, metrics, None, None)
+}
+
+/// The same with a spool for what cannot be delivered now, and dead letters for what is refused for good.
+///
+/// # Errors
+/// A setting that cannot stand in a request, or no threads.
+pub fn start_with(
+    settings: SinkSettings,
+    clock: Clock,
+    metrics: SinkMetrics,
+    spool: Option<SpoolEnds>,
+    letters: Option<DeadLetters>,
+) -> Result<(Arc<dyn Outlet>, Sink), SinkError> {
     let client = Arc::new(Client::new(&settings, clock.clone())?);
     let number = AtomicU64::new(0);
     let runtime = Builder::new_multi_thread()
@@ -102,10 +126,14 @@ pub fn start(settings: SinkSettings, clock: Clock, metrics: SinkMetrics) -> Resu
         retry_attempts: settings.retry_attempts.max(1),
         backoff: Backoff { first: settings.backoff, max: settings.backoff_max },
     };
+    let spool = spool.map(SpoolSide::new);
+    let into_spool = spool.as_ref().map(|spool| spool.into.clone());
     let dispatch = Dispatch {
         client,
         press,
         watched: watched.clone(),
+        spool,
+        graves: Graves::new(letters, clock.clone()),
         clock,
         metrics: metrics.clone(),
         budget: budget.clone(),
@@ -121,12 +149,13 @@ pub fn start(settings: SinkSettings, clock: Clock, metrics: SinkMetrics) -> Resu
         // Nobody waits for it if the Sink was dropped.
         let _ = report_to.send(report);
     });
-    let inlet = Arc::new(Inlet { batches: inlet, budget, metrics });
+    let inlet = Arc::new(Inlet { batches: inlet, budget, metrics, spool: into_spool });
     Ok((inlet, Sink { runtime: Some(runtime), close: Some(close), report, healthy, watched, ends }))
 }
 
 impl Sink {
-    /// Closes the inlet, delivers what it can until `deadline` is over, and counts the rest as dropped.
+    /// Closes the inlet, delivers what it can until `deadline` is over, and hands the rest to the spool, or counts it as
+    /// dropped.
     ///
     /// Blocks the calling thread, which must not be one of an asynchronous runtime.
     #[must_use]
@@ -196,44 +225,6 @@ impl Drop for Sink {
     }
 }
 
-/// What a batch keeps in memory.
-fn weight(batch: &EncodedBatch) -> u64 {
-    let lists = batch.record_ends.len() * size_of::<u32>() + batch.per_exporter.len() * size_of::<ExporterRun>();
-    (batch.body.len() + lists) as u64 + limits::BATCH_OVERHEAD_OCTETS
-}
-
-struct Taken {
-    batch: EncodedBatch,
-    reserved: u64,
-}
-
-#[derive(Debug)]
-struct Inlet {
-    batches: mpsc::UnboundedSender<Taken>,
-    budget: Budget,
-    metrics: SinkMetrics,
-}
-
-impl Outlet for Inlet {
-    fn offer(&self, batch: EncodedBatch) -> Result<(), EncodedBatch> {
-        let reserved = weight(&batch);
-        if !self.budget.reserve(reserved) {
-            return Err(batch);
-        }
-        let records = u64::from(batch.records);
-        // Before the batch can meet its fate, and before the batcher lowers its own level: in between
-        // the records stand twice in the books, never nowhere.
-        self.metrics.held.add(records);
-        self.metrics.in_flight_bytes.add(reserved);
-        self.batches.send(Taken { batch, reserved }).map_err(|closed| {
-            self.metrics.held.sub(records);
-            self.metrics.in_flight_bytes.sub(reserved);
-            self.budget.free(reserved);
-            closed.0.batch
-        })
-    }
-}
-
 /// What became of a request, how long it took, and the compressed body if it may be kept.
 type Finished = (Result<Answer, Failure>, f64, Option<Packed>);
 
@@ -243,6 +234,8 @@ struct Dispatch {
     press: Press,
     /// Read again at once when the backend does not let us in.
     watched: Vec<Arc<dyn Refresh>>,
+    spool: Option<SpoolSide>,
+    graves: Graves,
     clock: Clock,
     metrics: SinkMetrics,
     budget: Budget,
@@ -262,19 +255,26 @@ impl Dispatch {
         mut closed: oneshot::Receiver<Instant>,
     ) -> SinkReport {
         let mut intake = Vec::with_capacity(INTAKE);
-        let mut end: Option<Instant> = None;
+        // The end of delivering, and of everything.
+        let mut end: Option<(Instant, Instant)> = None;
         let mut inlet_open = true;
+        let bell = self.spool.as_ref().map(SpoolSide::bell);
         loop {
+            self.take_from_spool();
+            self.spill();
             let due = self.send_what_may_go();
             self.publish();
-            if end.is_some() && !inlet_open && self.line.waiting() == 0 && self.jobs.is_empty() {
-                self.report.in_time = true;
+            let all_settled = self.line.waiting() == 0 && self.jobs.is_empty() && self.graves.is_empty();
+            let quiet = self.spool_is_quiet();
+            if end.is_some() && !inlet_open && (all_settled && quiet || self.need_not_wait()) {
                 break;
             }
             let until = Instant::now() + self.pause(due);
-            let until = end.map_or(until, |end| until.min(end));
+            let until = end.map_or(until, |(end, _)| until.min(end).min(Instant::now() + TICK));
             tokio::select! {
                 Some(finished) = self.requests.join_next_with_id() => self.settle(finished),
+                Some(written) = self.graves.next() => self.buried(written),
+                () = SpoolSide::rung(bell.clone()) => {}
                 taken = batches.recv_many(&mut intake, INTAKE), if inlet_open => {
                     inlet_open = taken > 0;
                     for Taken { batch, reserved } in intake.drain(..) {
@@ -285,16 +285,18 @@ impl Dispatch {
                     // A Sink that was dropped takes the runtime with it; until then nothing is left to wait for.
                     let deadline = asked.unwrap_or_else(|_| Instant::now());
                     batches.close();
-                    end = Some(deadline);
                     self.report = SinkReport::default();
                     let left = deadline.saturating_duration_since(Instant::now());
+                    let share = if self.spool.is_some() { left / SPOOL_SHARE } else { Duration::ZERO };
+                    end = Some((deadline - share, deadline));
                     self.line.hurry((left / HURRY_SHARE).min(Duration::from_secs(1)), self.clock.monotonic_ns());
                 }
                 () = tokio::time::sleep_until(until) => {
-                    if end.is_some_and(|end| Instant::now() >= end) {
+                    if end.is_some_and(|(end, _)| Instant::now() >= end) {
                         break;
                     }
                     self.client.sweep();
+                    self.graves.expire();
                 }
             }
         }
@@ -304,7 +306,12 @@ impl Dispatch {
         }
         // Waited for, so that what requests hold of the budget is given back.
         self.requests.shutdown().await;
-        self.give_up();
+        for (job, drop) in self.graves.take_all() {
+            self.dropped(*job, drop);
+        }
+        self.report.in_time = true;
+        self.give_up(end.map_or_else(Instant::now, |(_, end)| end)).await;
+        self.publish();
         self.report
     }
 
@@ -374,21 +381,40 @@ impl Dispatch {
         let sick_since = self.line.sick_since();
         match self.line.finished(job, &verdict, now) {
             Fate::Delivered(job) => {
-                let waiting = self.metrics.held.level().saturating_sub(u64::from(job.batch.records));
-                self.delivered(&job);
+                self.delivered(*job);
                 if let Some(since) = sick_since.filter(|_| self.line.is_well()) {
-                    self.journal.well(now.saturating_sub(since), waiting);
+                    self.journal.well(now.saturating_sub(since), self.waiting_records());
                 }
             }
             Fate::Dropped(job, drop) => {
                 self.journal.dropped(&job.batch, drop, &result, now);
-                self.dropped(&job, drop);
+                if let Err(job) = self.graves.keep(job, drop, &result) {
+                    self.dropped(*job, drop);
+                }
             }
             Fate::Split => {
                 tracing::debug!(?verdict.delivery, "a batch was split to find the record that the backend does not take");
             }
-            Fate::Kept if !self.line.is_well() => self.journal.sick(&result, self.metrics.held.level(), now),
-            Fate::Kept => {}
+            Fate::Halved(job) => self.halve(job),
+            Fate::GivenBack(job, pause_ns) => {
+                self.give_back(job, pause_ns);
+                self.tell_of_sickness(&result, now);
+            }
+            Fate::Kept => self.tell_of_sickness(&result, now),
+        }
+    }
+
+    fn tell_of_sickness(&mut self, result: &Result<Answer, Failure>, now: u64) {
+        if !self.line.is_well() {
+            let waiting = self.waiting_records();
+            self.journal.sick(result, waiting, now);
+        }
+    }
+
+    /// A dead letter was written, or could not be: its record is given up.
+    fn buried(&mut self, written: dead::Written) {
+        if let Some((job, drop)) = self.graves.done(written) {
+            self.dropped(*job, drop);
         }
     }
 
@@ -400,7 +426,7 @@ impl Dispatch {
         }
     }
 
-    fn delivered(&mut self, job: &Job) {
+    fn delivered(&mut self, job: Job) {
         let records = u64::from(job.batch.records);
         let now = self.clock.unix_ns();
         if now < job.batch.oldest_receive {
@@ -411,11 +437,11 @@ impl Dispatch {
         self.metrics.lag.record(lag, records);
         self.metrics.books.delivered.add(records);
         self.report.delivered += records;
-        self.release(job);
         self.journal.delivered(&job.batch);
+        self.release(job);
     }
 
-    fn dropped(&mut self, job: &Job, drop: RecordDrop) {
+    fn dropped(&mut self, job: Job, drop: RecordDrop) {
         let records = u64::from(job.batch.records);
         self.metrics.books.drop_records(drop, records);
         self.report.dropped += records;
@@ -423,27 +449,14 @@ impl Dispatch {
     }
 
     /// After the fate was counted, so that the books never show a record nowhere.
-    fn release(&self, job: &Job) {
+    fn release(&self, job: Job) {
+        if let Some(ticket) = job.ticket {
+            self.close(ticket);
+            return;
+        }
         self.metrics.held.sub(u64::from(job.batch.records));
         self.metrics.in_flight_bytes.sub(job.reserved);
         self.budget.free(job.reserved);
-    }
-
-    /// Counts everything that is left as lost to the end of the process.
-    fn give_up(&mut self) {
-        let before = self.report.dropped;
-        let under_way: Vec<_> = self.jobs.drain().map(|(_, job)| job).collect();
-        for job in under_way.into_iter().chain(self.line.take_all()) {
-            self.dropped(&job, RecordDrop::DeliveryShutdown);
-        }
-        let records = self.report.dropped - before;
-        if records > 0 {
-            tracing::warn!(
-                records,
-                "the deadline of the shutdown came before the backend took everything: the rest was dropped"
-            );
-        }
-        self.publish();
     }
 
     fn publish(&self) {

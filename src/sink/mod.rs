@@ -1,14 +1,17 @@
 //! FlowBatch -> bytes -> backend: the tokio side.
 //!
 //! `encode` turns records into bodies (called by the batcher threads), `dispatch` keeps a bounded
-//! number of requests in flight, `compress` packs bodies if asked, `http` speaks to the backend, `retry` decides what an answer means.
+//! number of requests in flight, `compress` packs bodies if asked, `http` speaks to the backend, `retry` decides what an answer means,
+//! `kept` is a batch as the spool knows it.
 
 mod budget;
 mod compress;
 mod dispatch;
 pub mod encode;
 mod http;
+pub mod kept;
 pub mod probe;
+mod resend;
 pub mod retry;
 pub mod stdout;
 
@@ -16,8 +19,9 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use dispatch::{Sink, start};
+pub use dispatch::{Bell, Sink, SpoolEnds, start, start_with};
 pub use probe::probe;
+pub use resend::Resender;
 
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::tls::ClientTls;
@@ -29,6 +33,18 @@ pub enum Output {
     Backend,
     /// NDJSON on standard output.
     Stdout,
+}
+
+/// When batches go through the spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SpoolMode {
+    /// When they cannot be delivered now.
+    #[default]
+    OnFailure,
+    /// Each of them, before it is sent.
+    Always,
+    /// Never.
+    Off,
 }
 
 /// Which HTTP is spoken.
@@ -233,6 +249,8 @@ pub struct SinkReport {
     pub delivered: u64,
     /// Records given up since then: those that the deadline caught, and those that the backend refused for good.
     pub dropped: u64,
-    /// True if everything met its fate before the deadline.
+    /// Records handed to the spool since then, or left in it.
+    pub spooled: u64,
+    /// True if everything met its fate before the deadline: delivered, given up for good, or in the spool.
     pub in_time: bool,
 }

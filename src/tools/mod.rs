@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod capture;
 pub mod check;
+pub mod dead_letter;
 pub mod decode;
 pub mod demo;
 pub mod doctor;

@@ -59,6 +59,8 @@ pub(super) fn status(sources: &Sources, clock: &Clock, started_ns: u64, uptime_n
             "delivered": ledger.delivered,
             "dropped": ledger.dropped,
             "in_memory": ledger.pending(),
+            "spooled": ledger.spooled,
+            "recovered": ledger.recovered,
             "possibly_duplicated": books.duplicated.value(),
         },
         "missing_units": by_label(books.missing_by_version()),
@@ -67,6 +69,12 @@ pub(super) fn status(sources: &Sources, clock: &Clock, started_ns: u64, uptime_n
             "active": books.exporters_active.level(),
             "unknown": books.exporters_unknown.level(),
             "idle": books.exporters_idle.level(),
+        },
+        "spool": {
+            "enabled": books.spool.enabled.value() == 1,
+            "records": books.spool.spooled(),
+            "bytes": books.spool.octets.level(),
+            "limit_bytes": books.spool.limit.value(),
         },
         "saturation_ratio": books.saturation.value(),
         "queue_fill_ratio": queue.fill.value(),
@@ -104,6 +112,7 @@ fn records(books: &Books) -> Value {
     let queue = held.queue.level();
     let batchers: u64 = held.batchers.iter().map(Tally::level).sum();
     let sink = held.sink.level();
+    let spooled = books.spool.spooled();
     let recovered = books.recovered.value();
     let decoded: Vec<_> = books.decoded_by_version().collect();
 
@@ -122,8 +131,8 @@ fn records(books: &Books) -> Value {
         "dropped_by_reason": reasons,
         "in_memory": in_memory,
         "in_memory_by_stage": { "workers": workers, "queue": queue, "batchers": batchers, "delivery": sink },
-        "spooled": 0,
-        "unexplained": difference(decoded_total + recovered, delivered + dropped_total + in_memory),
+        "spooled": spooled,
+        "unexplained": difference(decoded_total + recovered, delivered + dropped_total + in_memory + spooled),
     })
 }
 

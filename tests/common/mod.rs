@@ -112,3 +112,13 @@ pub fn corpus() -> Option<PathBuf> {
     eprintln!("SKIPPED: no captures at {}", corpus.display());
     None
 }
+
+/// Head and body of the answer to a GET, by HTTP/1.0.
+pub fn ask(from: SocketAddr, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(from).expect("the HTTP side listens");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {from}\r\n\r\n").expect("a request can be sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer in UTF-8");
+    answer
+}

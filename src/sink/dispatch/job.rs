@@ -4,6 +4,7 @@ use crate::metrics::RecordDrop;
 use crate::sink::compress::Packed;
 use crate::sink::encode::EncodedBatch;
 use crate::sink::retry::Backoff;
+use crate::spool::Ticket;
 
 /// Place in the line: arrival, then number of the part (unique within its batch).
 pub(super) type Order = (u64, u64);
@@ -35,6 +36,8 @@ pub(super) struct Job {
     pub(super) accepts_at_first_strike: u64,
     /// In the side lane: it failed while others passed.
     pub(super) suspect: bool,
+    /// The spool's, if it was handed out by it: then its records stand in the spool's books, and it holds no budget.
+    pub(super) ticket: Option<Ticket>,
 }
 
 /// What the line wants.
@@ -59,6 +62,10 @@ pub(super) enum Fate {
     Kept,
     /// Its halves will be tried.
     Split,
+    /// It goes back to the spool, which hands it out again after this pause (nanoseconds).
+    GivenBack(Box<Job>, u64),
+    /// Its halves take its place in the spool.
+    Halved(Box<Job>),
 }
 
 /// What a part inherits from what it was split off.
@@ -87,6 +94,7 @@ impl Job {
             accepts_at_split: None,
             accepts_at_first_strike: 0,
             suspect: false,
+            ticket: None,
         }
     }
 

@@ -6,10 +6,12 @@
 //! - while the sink is sick one probe is under way at most, and after `retry_attempts` tries in a row
 //!   the probe makes way for the next batch;
 //! - only a batch that fails while others pass is split, and only a single record is ever given up;
-//! - what is under suspicion has a lane of its own with half of the slots: nothing waits behind it.
+//! - what is under suspicion has a lane of its own with half of the slots: nothing waits behind it;
+//! - what the spool handed out has another (see `spooled`): half of the slots while others wait.
+
+mod spooled;
 
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 use super::job::{Fate, Job, Order, Policy, Turn};
@@ -49,6 +51,8 @@ pub(super) struct Line {
     random: Random,
     health: Health,
     ready: BTreeMap<Order, Box<Job>>,
+    /// The same of what the spool handed out.
+    spooled: BTreeMap<Order, Box<Job>>,
     /// Failed lately: by the time before which they are not sent (a sick sink's probe may be one of them).
     deferred: BTreeMap<(u64, Order), Box<Job>>,
     /// Under suspicion: by the time before which they are not sent.
@@ -59,6 +63,8 @@ pub(super) struct Line {
     under_way: usize,
     suspects_under_way: usize,
     suspect_was_last: bool,
+    spooled_under_way: usize,
+    spooled_was_last: bool,
     accepts: u64,
     last_accept: Option<u64>,
     refusals_in_a_row: u32,
@@ -73,6 +79,7 @@ impl Line {
             random,
             health: Health::Well,
             ready: BTreeMap::new(),
+            spooled: BTreeMap::new(),
             deferred: BTreeMap::new(),
             aside: BTreeMap::new(),
             oldest: BTreeMap::new(),
@@ -80,6 +87,8 @@ impl Line {
             under_way: 0,
             suspects_under_way: 0,
             suspect_was_last: false,
+            spooled_under_way: 0,
+            spooled_was_last: false,
             accepts: 0,
             last_accept: None,
             refusals_in_a_row: 0,
@@ -90,11 +99,15 @@ impl Line {
 
     /// Takes a batch; its place is behind all that came before.
     pub(super) fn push(&mut self, batch: EncodedBatch, reserved: u64) {
+        let job = self.arrive(batch, reserved);
+        self.ready.insert(job.order, Box::new(job));
+    }
+
+    fn arrive(&mut self, batch: EncodedBatch, reserved: u64) -> Job {
         let order = (self.arrivals, 0);
         self.arrivals += 1;
         *self.oldest.entry(batch.oldest_receive).or_default() += 1;
-        let job = Job::whole(batch, reserved, order);
-        self.ready.insert(order, Box::new(job));
+        Job::whole(batch, reserved, order)
     }
 
     /// What to do at `now`.
@@ -120,6 +133,8 @@ impl Line {
         self.under_way += 1;
         self.suspects_under_way += usize::from(job.suspect);
         self.suspect_was_last = job.suspect;
+        self.spooled_under_way += usize::from(job.ticket.is_some());
+        self.spooled_was_last = job.ticket.is_some();
         Turn::Send(job)
     }
 
@@ -127,6 +142,7 @@ impl Line {
     pub(super) fn finished(&mut self, mut job: Box<Job>, verdict: &Verdict, now: u64) -> Fate {
         self.under_way -= 1;
         self.suspects_under_way -= usize::from(job.suspect);
+        self.spooled_under_way -= usize::from(job.ticket.is_some());
         job.repeated = verdict.maybe_written;
         let mut was_probe = false;
         if let Health::Sick(sick) = &mut self.health
@@ -169,7 +185,7 @@ impl Line {
 
     /// Batches that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.ready.len() + self.deferred.len() + self.aside.len()
+        self.ready.len() + self.spooled.len() + self.deferred.len() + self.aside.len()
     }
 
     /// From now on nothing waits for longer than `pause`: the end is near.
@@ -188,7 +204,8 @@ impl Line {
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Box<Job>> + use<> {
         self.oldest.clear();
         let lanes = [std::mem::take(&mut self.deferred), std::mem::take(&mut self.aside)];
-        std::mem::take(&mut self.ready).into_values().chain(lanes.into_iter().flat_map(BTreeMap::into_values))
+        let ready = [std::mem::take(&mut self.ready), std::mem::take(&mut self.spooled)];
+        ready.into_iter().flat_map(BTreeMap::into_values).chain(lanes.into_iter().flat_map(BTreeMap::into_values))
     }
 
     fn wait(&self) -> Turn {
@@ -209,35 +226,31 @@ impl Line {
             && entry.key().0 <= now
         {
             let job = entry.remove();
-            self.ready.insert(job.order, job);
+            self.make_ready(job);
         }
         let due = self.suspects_under_way < self.suspect_slots()
             && self.aside.first_key_value().is_some_and(|((at, _), _)| *at <= now);
         // In turns, so that neither lane waits for the other while both have something to send.
-        if due && (self.ready.is_empty() || !self.suspect_was_last) {
+        if due && (self.ready.is_empty() && self.spooled.is_empty() || !self.suspect_was_last) {
             return self.aside.pop_first().map(|(_, job)| job);
         }
-        self.ready.pop_first().map(|(_, job)| job)
+        self.next_ready()
     }
 
     /// The oldest batch, or the one behind the last that made way; a suspect only if there is no other.
     fn next_probe(&mut self, made_way: Option<Order>) -> Option<Box<Job>> {
         for (_, job) in std::mem::take(&mut self.deferred) {
-            self.ready.insert(job.order, job);
+            self.make_ready(job);
         }
-        let behind = made_way.and_then(|order| self.ready.range((Excluded(order), Unbounded)).next());
-        let order = behind.map(|(order, _)| *order);
-        if order.is_none()
+        let behind = made_way.and_then(|order| self.first_ready(Some(order)));
+        if behind.is_none()
             && let Health::Sick(sick) = &mut self.health
         {
             sick.made_way = None;
         }
-        match order {
-            Some(order) => self.ready.remove(&order),
-            None => match self.ready.pop_first() {
-                Some((_, job)) => Some(job),
-                None => self.aside.pop_first().map(|(_, job)| job),
-            },
+        match behind.or_else(|| self.first_ready(None)) {
+            Some(order) => self.take_ready(order),
+            None => self.aside.pop_first().map(|(_, job)| job),
         }
     }
 
@@ -317,6 +330,9 @@ impl Line {
     /// Keeps the job for a while; the sink's health is not in question.
     fn defer(&mut self, job: Box<Job>, now: u64) -> Fate {
         let at = now.saturating_add(self.delay(job.strikes));
+        if job.ticket.is_some() && self.too_many_loans_wait() {
+            return self.give_back(job, at - now);
+        }
         let lane = if job.suspect { &mut self.aside } else { &mut self.deferred };
         lane.insert((at, job.order), job);
         Fate::Kept
@@ -353,6 +369,10 @@ impl Line {
                 sick.made_way = Some(job.order);
             }
         }
+        // What is behind it in the spool comes only when it has gone.
+        if makes_way && job.ticket.is_some() {
+            return self.give_back(job, at - now);
+        }
         let lane = if job.suspect { &mut self.aside } else { &mut self.deferred };
         lane.insert((at, job.order), job);
         Fate::Kept
@@ -373,6 +393,11 @@ impl Line {
     }
 
     fn split(&mut self, job: Box<Job>, at: u64) -> Fate {
+        if job.ticket.is_some() {
+            // In memory they would be lost with the process, while the whole stays on disk.
+            self.forget(job.oldest_receive);
+            return Fate::Halved(job);
+        }
         let (shares, accepts) = (job.shares(), self.accepts);
         let oldest_receive = job.oldest_receive;
         let (batch, reserved) = (job.batch, job.reserved);

@@ -9,6 +9,7 @@ use super::*;
 use crate::sink::ExporterRun;
 use crate::sink::encode::Format;
 use crate::sink::retry::{Backoff, Fault, of_fault, of_status};
+use crate::spool::Ticket;
 
 /// A batch whose records are the numbers of `serials`.
 fn batch(serials: std::ops::Range<u32>) -> EncodedBatch {
@@ -49,6 +50,8 @@ struct Bench {
     held: usize,
     delivered: Vec<Vec<u32>>,
     dropped: Vec<(u32, RecordDrop)>,
+    given_back: Vec<Vec<u32>>,
+    halved: Vec<Vec<u32>>,
     reserved: u64,
 }
 
@@ -57,13 +60,28 @@ impl Bench {
         let backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(2) };
         let policy = Policy { slots, retry_attempts: 3, backoff };
         let line = Line::new(policy, Random::new(7));
-        Self { line, now: 0, held: 0, delivered: vec![], dropped: vec![], reserved: 0 }
+        Self {
+            line,
+            now: 0,
+            held: 0,
+            delivered: vec![],
+            dropped: vec![],
+            given_back: vec![],
+            halved: vec![],
+            reserved: 0,
+        }
     }
 
     fn push(&mut self, serials: std::ops::Range<u32>) {
         self.held += serials.len();
         self.reserved += 1_001;
         self.line.push(batch(serials), 1_001);
+    }
+
+    fn push_spooled(&mut self, serials: std::ops::Range<u32>) {
+        self.held += serials.len();
+        let ticket = Ticket::of(u64::from(serials.start));
+        self.line.push_spooled(batch(serials), ticket, false, self.now);
     }
 
     fn sent(&mut self) -> Box<Job> {
@@ -89,6 +107,14 @@ impl Bench {
                 self.held -= 1;
                 self.reserved -= job.reserved;
                 self.dropped.push((serials(&job)[0], drop));
+            }
+            Fate::GivenBack(job, _) => {
+                self.held -= job.batch.records as usize;
+                self.given_back.push(serials(&job));
+            }
+            Fate::Halved(job) => {
+                self.held -= job.batch.records as usize;
+                self.halved.push(serials(&job));
             }
             Fate::Kept | Fate::Split => {}
         }
@@ -364,4 +390,85 @@ fn near_the_end_nothing_waits_for_long() {
     assert!(at <= bench.now + 10 * MS, "named pause and back-off: {at}");
     assert_eq!(bench.line.take_all().count(), 3);
     assert_eq!(bench.line.oldest_receive(), None);
+}
+
+#[test]
+fn the_spools_batches_have_half_of_the_slots_while_others_wait_and_all_of_them_alone() {
+    let mut bench = Bench::new(4);
+    (0..10).for_each(|n| bench.push_spooled(n..n + 1));
+    (100..110).for_each(|n| bench.push(n..n + 1));
+    let first: Vec<_> = (0..4).map(|_| bench.sent()).collect();
+    let of_spool = |jobs: &[Box<Job>]| jobs.iter().filter(|job| job.ticket.is_some()).map(|j| serials(j)[0]).collect();
+    let spooled: Vec<u32> = of_spool(&first);
+    assert_eq!(spooled, [0, 1], "the oldest of the spool, beside as many others");
+    for job in first {
+        bench.status(job, 201);
+    }
+    // The same with one slot: in turns.
+    let mut one = Bench::new(1);
+    (0..3).for_each(|n| one.push_spooled(n..n + 1));
+    (100..103).for_each(|n| one.push(n..n + 1));
+    for _ in 0..6 {
+        let job = one.sent();
+        one.status(job, 201);
+    }
+    assert_eq!(one.delivered, [vec![0], vec![100], vec![1], vec![101], vec![2], vec![102]]);
+    // Alone.
+    let mut alone = Bench::new(4);
+    (0..5).for_each(|n| alone.push_spooled(n..n + 1));
+    let jobs: Vec<_> = (0..4).map(|_| alone.sent()).collect();
+    assert_eq!(jobs.iter().map(|job| serials(job)[0]).collect::<Vec<_>>(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_sick_backend_sees_the_spools_head_make_way_for_what_is_behind_it() {
+    let mut bench = Bench::new(2);
+    (0..3).for_each(|n| bench.push_spooled(n..n + 1));
+    for _ in 0..30 {
+        match bench.line.next(bench.now) {
+            Turn::Send(job) => bench.status(job, 503),
+            Turn::Wait(at) => bench.now = at,
+            Turn::Idle => break,
+        }
+    }
+    assert_eq!(bench.given_back, [[0], [1], [2]], "three tries each");
+    assert!(bench.line.oldest_receive().is_none() && !bench.line.has_loans() && bench.held == 0);
+}
+
+#[test]
+fn the_spools_batches_are_halved_on_disk_and_their_parts_are_under_suspicion() {
+    let mut bench = Bench::new(2);
+    bench.push_spooled(0..4);
+    bench.push(100..101);
+    let (whole, other) = (bench.sent(), bench.sent());
+    bench.status(other, 201);
+    bench.status(whole, 413);
+    assert_eq!(bench.halved, [vec![0, 1, 2, 3]]);
+    let (part, _) = batch(0..4).split().unwrap();
+    bench.held += 2;
+    bench.line.push_spooled(part, Ticket::of(9), true, bench.now);
+    let part = bench.sent();
+    assert!(part.suspect && part.repeated);
+    bench.status(part, 201);
+    assert!(bench.line.oldest_receive().is_none());
+}
+
+#[test]
+fn what_goes_to_the_spool_goes_oldest_first_and_may_come_back() {
+    let mut bench = Bench::new(1);
+    (0..4).for_each(|n| bench.push(n..n + 1));
+    bench.push_spooled(50..51);
+    let first = bench.sent();
+    bench.status(first, 503);
+    let mut taken = Vec::new();
+    while let Some(job) = bench.line.take_oldest_fresh() {
+        taken.push(serials(&job)[0]);
+        if taken.len() == 2 {
+            bench.line.put_back(job, bench.now);
+            assert_eq!(bench.line.fresh_waiting(), 3);
+        }
+    }
+    assert_eq!(taken, [0, 1, 1, 2, 3], "the failed one is the oldest, the spool's own is not taken");
+    assert_eq!((bench.line.fresh_waiting(), bench.line.take_loans().len(), bench.line.waiting()), (0, 1, 0));
+    assert!(bench.line.oldest_receive().is_none());
 }

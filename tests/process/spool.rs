@@ -1,0 +1,96 @@
+//! The spool across processes: kill -9 at any moment, a poisonous record and `dead-letter` afterwards.
+
+use std::path::Path;
+use std::process::Output;
+
+use super::child::{Backend, Collector, Load, anywhere, binary, dropped, number, serials, wait_for};
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// Waits until nothing is left to deliver.
+fn empty(collector: &Collector) {
+    wait_for("an empty spool", || {
+        let ledger = collector.ledger();
+        let left = number(&ledger, "/records/in_memory") + number(&ledger, "/records/spooled");
+        (left == 0 && ledger.pointer("/records/unexplained")?.as_i64() == Some(0)).then_some(())
+    });
+}
+
+/// What was sent, killed and delivered: (records that the first process acknowledged to have in the spool, at the backend).
+fn kill_and_restart(mode: &str, after: u64) -> (u64, u64, u64) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let out = dir.path().join("out");
+    let data = format!("--data-dir={}", text(&dir.path().join("data")));
+    let mode = format!("--spool-mode={mode}");
+    // Some answers fail, so that the kill finds batches in every state, but none is ever split: a part has a key of its own.
+    let backend = Backend::start(anywhere(), &out, &["--delay=5ms", "--fail-rate=0.2", "--status=429"]);
+    let more = [data.as_str(), mode.as_str(), "--batch-size=50"];
+    let first = Collector::delivering(backend.address, &more);
+    wait_for("an open spool", || first.process.log().contains("the spool is open").then_some(()));
+    let load = Load::start(first.port, 4_000, 3);
+    wait_for("records delivered", || (number(&backend.stats(), "/records") > after).then_some(()));
+    let ledger = first.ledger();
+    let safe = number(&ledger, "/records/delivered") + number(&ledger, "/records/spooled");
+    first.process.kill();
+    load.stop();
+
+    let second = Collector::delivering(backend.address, &more);
+    wait_for("an open spool", || second.process.log().contains("the spool is open").then_some(()));
+    empty(&second);
+    let ledger = second.ledger();
+    assert!(dropped(&ledger).is_empty(), "{ledger}");
+    let stats = backend.stats();
+    let (distinct, lines) = serials(&[&out]);
+    // What came twice came with the key that it had before.
+    let doubled = lines - distinct.len() as u64;
+    assert_eq!(doubled, number(&stats, "/records_in_duplicates"), "{stats}");
+    (safe, distinct.len() as u64, doubled)
+}
+
+#[test]
+fn kill_9_loses_nothing_that_was_in_the_spool() {
+    for after in [500, 3_000] {
+        let (safe, came, _) = kill_and_restart("always", after);
+        assert!(came >= safe, "{safe} records were delivered or in the spool, {came} came");
+    }
+    let (safe, came, _) = kill_and_restart("on_failure", 2_000);
+    assert!(came >= safe, "{safe} records were delivered or in the spool, {came} came");
+}
+
+#[test]
+fn a_dead_letter_is_listed_shown_and_sent_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (out, healed) = (dir.path().join("out"), dir.path().join("healed"));
+    let data = format!("--data-dir={}", text(dir.path()));
+    let backend = Backend::start(anywhere(), &out, &["--poison-serial=300"]);
+    let collector = Collector::delivering(backend.address, &[&data, "--batch-size=50"]);
+    let load = Load::start(collector.port, 2_000, 1);
+    wait_for("a poisonous record given up", || {
+        dropped(&collector.ledger()).get("delivery/poison").is_some_and(|records| *records == 1).then_some(())
+    });
+    load.stop();
+    let run = |args: &[&str], more: &str| -> (Output, String) {
+        let output = binary(args).arg(&data).arg(more).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output, said)
+    };
+    let url = |backend: &Backend| format!("--backend-url=http://{}", backend.address);
+    let (_, list) = run(&["dead-letter", "list"], &url(&backend));
+    let letter: serde_json::Value = serde_json::from_str(list.trim()).unwrap_or_else(|e| panic!("{e}: {list}"));
+    assert_eq!((&letter["status"], &letter["records"]), (&500.into(), &1.into()), "{list}");
+    let id = letter["id"].as_str().expect("an id");
+    let (_, shown) = run(&["dead-letter", "show", id], &url(&backend));
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(shown["body"]["records"][0]["bytes"], 300, "{shown}");
+
+    let (refused, _) = run(&["dead-letter", "resend", "--all"], &url(&backend));
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let well = Backend::start(anywhere(), &healed, &[]);
+    let (taken, _) = run(&["dead-letter", "resend", id], &url(&well));
+    assert_eq!(taken.status.code(), Some(0), "{taken:?}");
+    assert!(serials(&[&healed]).0.iter().any(|(_, serial)| *serial == 300));
+    let (none, list) = run(&["dead-letter", "list"], &url(&well));
+    assert!(none.status.success() && list.is_empty(), "{list}");
+}

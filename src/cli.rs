@@ -200,7 +200,7 @@ pub struct DecodeArgs {
     /// Which elements a flow is printed with
     #[arg(long, value_enum, default_value_t = Elements::Core)]
     pub elements: Elements,
-    /// TSV file with further Information Elements, in the columns of [decode] elements_file
+    /// TSV file with further Information Elements, in the columns of `[decode] elements_file`
     #[arg(long, value_name = "FILE")]
     pub elements_file: Option<PathBuf>,
     /// Print flows with these fields and no other: all, or names with commas (docs/fields.md)

@@ -15,7 +15,7 @@ use super::domains::Found;
 use super::exporters::{ExporterCounts, ExporterTable};
 use crate::decode::{self, Header, SequenceNote};
 use crate::flow::Version;
-use crate::limits::WORKER_CACHE_MAX;
+use crate::limits::{EXPORTERS_UNKNOWN_MAX, WORKER_CACHE_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Sender {
@@ -53,6 +53,9 @@ pub(super) struct Cache {
     index: FxHashMap<Sender, u32>,
     slots: Vec<Slot>,
     last: Option<(Sender, u32)>,
+    /// Slots of exporters that were not known when they were looked up: forged ones come once, and would keep what the
+    /// table has forgotten.
+    strangers: usize,
     turn: u64,
     // The first `open` belong to this turn; the others keep their memory for later ones.
     runs: Vec<Run>,
@@ -60,11 +63,12 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Begins a turn; a cache that is full begins anew.
+    /// Begins a turn; a cache that is full, or that knows as many strangers as the table, begins anew.
     pub fn begin(&mut self) {
         self.turn += 1;
         self.open = 0;
-        if self.slots.len() >= WORKER_CACHE_MAX {
+        if self.slots.len() >= WORKER_CACHE_MAX || self.strangers >= EXPORTERS_UNKNOWN_MAX {
+            self.strangers = 0;
             self.index.clear();
             self.slots.clear();
             self.last = None;
@@ -132,6 +136,7 @@ impl Cache {
     ) -> Result<u32, Refusal> {
         let carries = || decode::carries_templates(header, octets);
         let found = table.find(usize::from(sender.listener), sender.peer, header, carries, now_ns)?;
+        self.strangers += usize::from(!found.exporter.is_known());
         let slot = Slot { found, turn: self.turn.wrapping_sub(1), run: 0 };
         // A slot that this turn has used already stays as it is: its run counts for the old domain.
         let at = match stale {

@@ -28,7 +28,7 @@ pub struct SequenceNote {
     pub flows: Option<u32>,
     /// UDP source port.
     pub port: u16,
-    /// What [`fingerprint`] makes of its octets.
+    /// A fingerprint of its octets: tells a repeated datagram from another of the same number.
     pub fingerprint: u64,
 }
 

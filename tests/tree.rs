@@ -10,7 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rules::{
-    BANNED_WORDS, Crates, FILE_LINES_MAX, MAIN_LINES_MAX, METRIC_MACROS, METRIC_PREFIX, RULES, Rule, UNSAFE_FILE,
+    BANNED_WORDS, Crates, FILE_LINES_MAX, MAIN_LINES_MAX, METRIC_MACROS, METRIC_PREFIX, ROOMS, RULES, Rooms, Rule,
+    UNSAFE_FILE,
 };
 use source::{NamePath, Source, definitions, words};
 
@@ -119,6 +120,38 @@ fn check_imports(source: &Source, rules: &[Rule], crates: &[String]) -> Vec<Stri
     faults
 }
 
+/// Rooms of one module know only those before them.
+fn check_rooms(source: &Source, rooms: &[Rooms]) -> Vec<String> {
+    let module = source.module();
+    let own: Vec<&str> = source.path.trim_end_matches(".rs").split('/').filter(|s| *s != "mod").collect();
+    let Some(Rooms { rooms, drive, .. }) = rooms.iter().find(|r| r.module == module) else { return Vec::new() };
+    let name = own.get(1).copied().unwrap_or("mod");
+    if drive.contains(&name) {
+        return Vec::new();
+    }
+    let Some(place) = rooms.iter().position(|room| *room == name) else {
+        return vec![format!("src/{}: room {name} has no place in ROOMS of tests/tree/rules.rs: add one", source.path)];
+    };
+    let mut faults = Vec::new();
+    for NamePath { segments, line, .. } in source.paths() {
+        let names: Vec<&str> = segments.iter().map(String::as_str).filter(|s| *s != "self").collect();
+        let up = names.iter().take_while(|s| **s == "super").count();
+        let full = match names.first() {
+            Some(&"crate") => names[1..].to_vec(),
+            Some(&"super") if up <= own.len() => [&own[..own.len() - up], &names[up..]].concat(),
+            _ => continue,
+        };
+        // `pub(in crate::decode)` names the module itself, and nothing in it.
+        let Some(target) = full.get(1).filter(|_| full[0] == module) else { continue };
+        let before = rooms.iter().position(|room| room == target).is_some_and(|at| at <= place);
+        if !before {
+            let path = names.join("::");
+            faults.push(format!("src/{}:{line}: {path}: {target} is not before {name} in {module}", source.path));
+        }
+    }
+    faults
+}
+
 fn check_unsafe(source: &Source) -> Vec<String> {
     if source.path == UNSAFE_FILE {
         return Vec::new();
@@ -189,6 +222,17 @@ fn modules_import_only_what_the_plan_allows() {
     let crates = dependencies(&manifest);
     assert!(crates.iter().any(|c| c == "tokio"), "Cargo.toml's [dependencies] were not understood: {crates:?}");
     assert_none("import rows", tree().iter().flat_map(|s| check_imports(s, RULES, &crates)).collect());
+}
+
+#[test]
+fn rooms_know_only_those_before_them() {
+    assert_none("rooms", tree().iter().flat_map(|s| check_rooms(s, ROOMS)).collect());
+    for rooms in ROOMS {
+        for room in rooms.rooms.iter().chain(rooms.drive) {
+            let at = root().join("src").join(rooms.module).join(room);
+            assert!(at.is_dir() || at.with_extension("rs").is_file(), "{}: no room {room}", rooms.module);
+        }
+    }
 }
 
 #[test]
@@ -278,6 +322,29 @@ mod checks {
             ("main.rs", "use clarion_collector::{app, cli::Cli};"),
         ] {
             assert_eq!(imports(path, code), Vec::<String>::new(), "{path}: {code}");
+        }
+    }
+
+    #[test]
+    fn a_room_that_knows_one_behind_it_is_found() {
+        let check = |path, code| check_rooms(&Source::new(path, code), ROOMS).len();
+        for (path, code) in [
+            ("decode/plan/run.rs", "use crate::decode::learned::Domain;"),
+            ("decode/plan/run.rs", "use super::super::learned::Domain;"),
+            ("decode/told/mod.rs", "use super::plan::DecodePlan;"),
+            ("decode/wire/set.rs", "use crate::decode::Header;"),
+            ("decode/sequence.rs", "fn f() { super::told::x(); }"),
+            ("decode/brand_new.rs", ""),
+        ] {
+            assert_eq!(check(path, code), 1, "{path}: {code}");
+        }
+        for (path, code) in [
+            ("decode/plan/run.rs", "use super::column::Column; use crate::decode::wire::time::MessageClock;"),
+            ("decode/plan/mod.rs", "pub(in crate::decode) use run::x; pub(super) use super::told::Purse;"),
+            ("decode/message.rs", "use super::learned::Domain; use super::Outcome;"),
+            ("queue/batcher.rs", "use super::Outlet;"),
+        ] {
+            assert_eq!(check(path, code), 0, "{path}: {code}");
         }
     }
 

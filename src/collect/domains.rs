@@ -13,8 +13,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::exporters::ExporterEntry;
 use super::rules::{BehindMediator, RuleIndex, Rules, TenantIndex};
 use crate::decode::{
-    Domain, DomainKey, ExporterState, Header, LearnedBudget, Overflowed, ParkedCounts, Session, SessionPolicy,
-    TemplateEventKind, TemplateNews,
+    Domain, DomainKey, ExporterState, Header, LearnedBudget, Overflowed, ParkOverflow, ParkedCounts, Session,
+    SessionPolicy, TemplateEventKind, TemplateNews,
 };
 use crate::flow::Exporter;
 use crate::limits::DOMAINS_PER_EXPORTER_MAX;
@@ -75,12 +75,16 @@ impl Domains {
         rules: &Arc<Rules>,
         key: (TenantIndex, std::net::IpAddr),
         budget: &Arc<LearnedBudget>,
+        keeper: Option<&Arc<dyn ParkOverflow>>,
     ) -> Arc<ExporterState> {
         if let Some((_, state)) = self.states.iter().find(|(r, _)| *r == rule) {
             return Arc::clone(state);
         }
         let exporter = Arc::new(rules.exporter(rule, key.0, key.1));
         let mut state = ExporterState::new(exporter, rules.decode(rule), Arc::clone(budget));
+        if let Some(keeper) = keeper {
+            state = state.overflowing_to(Arc::clone(keeper));
+        }
         if let Some(behind) = BehindMediator::of(rules, rule, key.0) {
             state = state.with_originals(Arc::new(behind));
         }

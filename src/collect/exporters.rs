@@ -107,6 +107,8 @@ pub struct ExporterTable {
     next_faults_ns: AtomicU64,
     gateways: Gateways,
     budget: Arc<LearnedBudget>,
+    /// Takes the parked sets for which memory has no room.
+    pub(super) keeper: Option<Arc<dyn ParkOverflow>>,
     books: Books,
     shards: Vec<Mutex<FxHashMap<Key, Arc<ExporterEntry>>>>,
     // Also the lock of every change of membership.
@@ -139,6 +141,7 @@ impl ExporterTable {
             admission: Admission::new(&settings.admission),
             gateways: Gateways::default(),
             budget,
+            keeper: None,
             books,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             unknown: Mutex::default(),
@@ -158,9 +161,7 @@ impl ExporterTable {
     /// Lets `keeper` have the sets for which memory has no room. Before anybody was heard.
     #[must_use]
     pub(super) fn parking_at(self, keeper: Arc<dyn ParkOverflow>) -> Self {
-        let LearnedBudget { parked_octets_max, learned_octets_max, .. } = *self.budget;
-        let budget = LearnedBudget::new(parked_octets_max, learned_octets_max).overflowing_to(keeper);
-        Self { budget: Arc::new(budget), ..self }
+        Self { keeper: Some(keeper), ..self }
     }
 
     /// True if `address` may send at all.
@@ -212,7 +213,7 @@ impl ExporterTable {
                 continue;
             }
             let carries = || carries_templates.take().is_some_and(|ask| ask());
-            let state = domains.state(rule, &self.rules, key, &self.budget);
+            let state = domains.state(rule, &self.rules, key, &self.budget, self.keeper.as_ref());
             let made = domains.find_or_make(ends, header, policy, state, carries, now_ns);
             if made.port_domain_made {
                 entry.port_domains.fetch_add(1, Ordering::AcqRel);

@@ -3,15 +3,15 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::domain::Domain;
 use super::error::{DecodeError, DecodeErrorKind, SetDropKind};
-use super::learn::{Await, Envelope, Unparked};
-use super::padding::Rest;
+use super::learned::Domain;
+use super::learned::{Await, Envelope, Unparked};
 use super::plan::{DataPlan, DecodePlan, PlanKind, RowBudget, RunContext};
 use super::sequence::{SequenceNote, fingerprint};
-use super::set::{MalformedSet, Set, Sets};
-use super::template::{TEMPLATE_ID_MIN, TemplateSet};
-use super::time::MessageClock;
+use super::wire::padding::Rest;
+use super::wire::set::{MalformedSet, Set, Sets};
+use super::wire::template::{TEMPLATE_ID_MIN, TemplateSet};
+use super::wire::time::MessageClock;
 use super::{Datagram, Header, Outcome};
 use crate::flow::{FlowBatch, Version};
 use crate::limits::ROWS_PER_MESSAGE_MAX;
@@ -211,7 +211,7 @@ impl Walk<'_> {
                     return None;
                 }
                 let ran = options.run(body, &mut self.budget, |view| {
-                    options.learn(view, self.domain, envelope, self.batch, &mut self.outcome);
+                    self.domain.learn_options(options, view, envelope, self.batch, &mut self.outcome);
                 });
                 let Some((records, cut)) = ran else {
                     self.outcome.drop_set(SetDropKind::BadRecord);
@@ -257,11 +257,7 @@ impl Walk<'_> {
         let asks_sampling = plan.names_sampler || view.scoped;
         let tables = (asks_sampling || plan.asks_options())
             .then(|| state.options.read().unwrap_or_else(PoisonError::into_inner));
-        let uptime = (header.version == Version::V9).then_some(header.sys_uptime_ms);
-        let mut clock = MessageClock::new(header.export_ms, uptime, receive_ns);
-        if state.settings.selection.receive_window {
-            clock = clock.held_against(receive_ns);
-        }
+        let mut clock = MessageClock::of(&header, receive_ns, state.settings.selection.receive_window);
         clock.system_init_ms = view.system_init_ms;
         let context = RunContext {
             clock,
@@ -270,7 +266,7 @@ impl Walk<'_> {
             exporter,
             sampling_override: state.settings.sampling_override,
             sampling_domain: view.sampling,
-            domain: Some(domain),
+            around: Some(domain.around()),
             sampling_tables: tables.as_ref().filter(|_| asks_sampling).map(|t| &t.sampling),
             options: tables.as_deref(),
         };

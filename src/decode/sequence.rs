@@ -15,6 +15,9 @@
 
 use std::collections::VecDeque;
 
+use super::wire::fixed::count_max;
+use super::wire::header::{Datagram, Header};
+use crate::flow::Version;
 use crate::limits::SEQUENCE_WINDOW_MIN;
 
 /// Sequence number and units of one message.
@@ -363,6 +366,22 @@ impl SequenceTracker {
     /// What is expected next; None before the first message or after one of unknown size.
     const fn expected(&self) -> Option<u32> {
         self.expected
+    }
+}
+
+impl Header {
+    /// What a message that nobody decodes is to the sequence accounting: its number, and its units where the header
+    /// tells them (IX-21: IPFIX counts data records, which only the sets tell).
+    #[must_use]
+    pub fn sequence_note(&self, datagram: &Datagram<'_>) -> Option<SequenceNote> {
+        let units = match self.version {
+            Version::V1 => return None,
+            Version::V5 | Version::V7 => Some(u32::from(self.count_or_length.min(count_max(self.version)))),
+            Version::V9 => Some(1),
+            Version::Ipfix => None,
+        };
+        let (port, fingerprint) = (datagram.peer.port(), fingerprint(datagram.octets));
+        Some(SequenceNote { sequence: self.sequence, units, flows: None, port, fingerprint })
     }
 }
 

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::flow::{Exporter, FlowRecord, Presence, SamplingSource, TimeSource};
 use crate::limits;

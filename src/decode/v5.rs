@@ -3,66 +3,13 @@
 //! A datagram that is shorter than its count says is rejected whole: no partial rows (V5-03).
 
 use super::error::{DecodeError, DecodeErrorKind};
+use super::learned::Domain;
 use super::plan::{Given, OCTETS_PER_IP_PACKET, derive, icmp_from_ports, implausible};
 use super::sequence::{SequenceNote, fingerprint};
-use super::time::MessageClock;
+use super::wire::fixed::{Layout, layout};
+use super::wire::time::MessageClock;
 use super::{Datagram, Header, Outcome};
-use crate::decode::domain::Domain;
 use crate::flow::{FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource, Version};
-
-/// Where things stand in a version's datagram (Cisco, "NetFlow Export Datagram Formats").
-struct Layout {
-    header_octets: usize,
-    record_octets: usize,
-    count_max: u16,
-    protocol: usize,
-    tos: usize,
-    tcp_flags: usize,
-    has_as: bool,
-}
-
-const fn layout(version: Version) -> Layout {
-    match version {
-        Version::V1 => Layout {
-            header_octets: 16,
-            record_octets: 48,
-            count_max: 24,
-            protocol: 38,
-            tos: 39,
-            tcp_flags: 40,
-            has_as: false,
-        },
-        // 28 rows have been accepted elsewhere, though Cisco says 27 (V7-01).
-        Version::V7 => Layout {
-            header_octets: 24,
-            record_octets: 52,
-            count_max: 28,
-            protocol: 38,
-            tos: 39,
-            tcp_flags: 37,
-            has_as: true,
-        },
-        _ => Layout {
-            header_octets: 24,
-            record_octets: 48,
-            count_max: 30,
-            protocol: 38,
-            tos: 39,
-            tcp_flags: 37,
-            has_as: true,
-        },
-    }
-}
-
-/// Most rows that a message of `version` holds.
-pub(super) const fn count_max(version: Version) -> u16 {
-    layout(version).count_max
-}
-
-/// Octets of the fixed header of `version`.
-pub(super) const fn header_octets(version: Version) -> usize {
-    layout(version).header_octets
-}
 
 /// Rate of the header's sampling word: the low 14 bits, whatever the mode bits say (V5-04).
 const fn sampling_interval(word: u16) -> u16 {

@@ -50,7 +50,7 @@ impl ExporterTable {
         dropped(SetDropKind::ParkDiskFull, overflowed.refused.sets);
         dropped(SetDropKind::ParkExpired, expired.sets - expired.returned);
         dropped(SetDropKind::ParkDiskExpired, expired.returned);
-        if let Some(keeper) = self.budget.keeper() {
+        if let Some(keeper) = &self.keeper {
             keeper.tick(now_ns);
         }
         self.forget_silent(&silent, now_ns);

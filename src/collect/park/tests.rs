@@ -1,6 +1,6 @@
 use super::*;
 use crate::collect::tests::metrics;
-use crate::decode::{DecodeSettings, DomainKey, ExporterState, LearnedBudget, Session};
+use crate::decode::{DecodeSettings, DomainKey, ExporterState, Session};
 use crate::flow::{Exporter, Version};
 use crate::metrics::Metrics;
 
@@ -22,9 +22,10 @@ impl Rig {
         let metrics = metrics(1, 1);
         let (door, jobs, keeper) =
             parts(dir.path(), octets_max, 100 * SECOND, metrics.books.clone()).expect("a directory");
-        let budget = LearnedBudget::default().overflowing_to(Arc::clone(&door) as Arc<dyn ParkOverflow>);
         let exporter = Arc::new(Exporter::of_address([192, 0, 2, 1].into()));
-        let state = Arc::new(ExporterState::new(exporter, DecodeSettings::default(), Arc::new(budget)));
+        let overflow = Arc::clone(&door) as Arc<dyn ParkOverflow>;
+        let state = ExporterState::new(exporter, DecodeSettings::default(), Arc::default()).overflowing_to(overflow);
+        let state = Arc::new(state);
         Self { door, jobs, keeper, metrics, dir, state }
     }
 

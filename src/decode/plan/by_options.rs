@@ -5,11 +5,12 @@
 //! serves the records after it.
 
 use super::common::Common;
+use super::context::RunContext;
 use super::named::Named;
 use super::rich::{RecordView, places};
-use super::run::{Ran, RunContext};
+use super::run::Ran;
 use crate::decode::selection::Selection;
-use crate::decode::template::Template;
+use crate::decode::wire::template::Template;
 use crate::flow::{Field, FieldSet, FlowBatch, FlowRecord, Presence};
 
 /// What of a template's records is looked up.

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use super::reverse::REVERSE_PEN;
 use crate::decode::selection::{DecodeSettings, Elements, PostCounters};
-use crate::decode::template::{FieldSpecifier, Template, TemplateKind};
+use crate::decode::wire::template::{FieldSpecifier, Template, TemplateKind};
 use crate::flow::{ElementId, Version};
 
 /// First field type of NetFlow v9 that is a maker's own.

@@ -1,9 +1,10 @@
 //! Sampling by line card (IX-48 step 4): a record that names its card (141) has the card's rate.
 
+use super::context::RunContext;
 use super::rich::{Place, RecordView, places};
-use super::run::{Ran, RunContext};
-use crate::decode::template::Template;
-use crate::decode::value::unsigned;
+use super::run::Ran;
+use crate::decode::wire::template::Template;
+use crate::decode::wire::value::unsigned;
 use crate::flow::{FlowRecord, SamplingSource};
 
 /// Where a record names its line card.

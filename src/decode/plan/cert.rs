@@ -1,7 +1,7 @@
 //! TCP flags as CERT's exporters tell them: those of the first packet and the union of all later ones, apart.
 
 use super::rich::{Place, RecordView};
-use crate::decode::value::unsigned;
+use crate::decode::wire::value::unsigned;
 use crate::flow::{FlowRecord, Presence};
 
 /// CERT's enterprise number, and the bit that reverses its elements.

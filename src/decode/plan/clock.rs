@@ -6,10 +6,11 @@
 //! flagged, so the plausible case pays one comparison.
 
 use super::DataPlan;
+use super::context::RunContext;
 use super::rich::{Place, RecordView};
-use super::run::{RunContext, Scratch, stamp};
+use super::run::{Scratch, stamp};
 use super::step::{Role, Slot, TimeKind};
-use crate::decode::value::unsigned;
+use crate::decode::wire::value::unsigned;
 use crate::flow::{ElementId, FlowRecord, Presence, TimeSource};
 
 /// One end of a flow by one clock.

@@ -10,7 +10,7 @@ use super::compile::presence;
 use super::judge::{judge_slot, may_say_nothing};
 use super::run::Scratch;
 use super::step::{Slot, Step, TCP_FLAGS_MAX, Width, width};
-use crate::decode::value::{float, unsigned};
+use crate::decode::wire::value::{float, unsigned};
 use crate::flow::{FlowRecord, Presence};
 
 /// Records that a step takes at once: enough to make choosing it cheap, few enough for the L1 cache.
@@ -274,11 +274,11 @@ fn write(slot: Slot, values: &[u64], rows: &mut [FlowRecord], scratch: &mut [Scr
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::run::{RowBudget, RunContext};
+    use super::super::context::{RowBudget, RunContext};
     use super::super::{DecodePlan, PlanKind};
     use crate::decode::selection::{DecodeSettings, Selection};
-    use crate::decode::template::{FieldSpecifier, Template, TemplateKind};
-    use crate::decode::time::MessageClock;
+    use crate::decode::wire::template::{FieldSpecifier, Template, TemplateKind};
+    use crate::decode::wire::time::MessageClock;
     use crate::flow::{ElementId, FlowBatch, SamplingSource, Version};
 
     fn field() -> impl Strategy<Value = FieldSpecifier> {
@@ -306,7 +306,7 @@ mod tests {
             exporter: 0,
             sampling_override: None,
             sampling_domain: (1, SamplingSource::Unknown),
-            domain: None,
+            around: None,
             sampling_tables: None,
             options: None,
         };

@@ -1,12 +1,13 @@
 //! Common properties of a data record (RFC 5473): what options said once under its commonPropertiesId 137.
 
 use super::by_options::Lacking;
+use super::context::RunContext;
 use super::extra_class::other_end;
 use super::fill::fill;
 use super::rich::{Place, RecordView};
-use super::run::{Ran, RunContext};
-use crate::decode::options::Properties;
-use crate::decode::value::unsigned;
+use super::run::Ran;
+use crate::decode::told::Properties;
+use crate::decode::wire::value::unsigned;
 use crate::flow::{FlowRecord, Presence, Value};
 use crate::limits::OPTIONS_KEYS_MAX;
 
@@ -32,7 +33,7 @@ impl Common {
     ) -> impl Iterator<Item = Option<&'a Properties>> {
         self.ids.iter().map(|place| {
             let id = view.field(place).and_then(unsigned)?;
-            let session = context.domain?.key.session;
+            let session = context.around?.session;
             context.options?.properties.find(context.observation_domain, session, id)
         })
     }

@@ -10,7 +10,7 @@ use super::list::Lists;
 use super::rich::{Rich, places};
 use super::step::{Keep, Role, Shown, Slot, Step, TimeKind, Width, roles, width};
 use crate::decode::selection::{DecodeSettings, Elements, Selection};
-use crate::decode::template::{Template, VARIABLE_LENGTH};
+use crate::decode::wire::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence, TimeSource, Version};
 
 /// A field that could feed a slot.

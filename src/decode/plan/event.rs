@@ -11,11 +11,11 @@
 
 use std::sync::atomic::Ordering;
 
+use super::context::RunContext;
 use super::rich::{Place, RecordView, places};
-use super::run::RunContext;
 use super::step::{Slot, roles};
-use crate::decode::template::Template;
-use crate::decode::value::unsigned;
+use crate::decode::wire::template::Template;
+use crate::decode::wire::value::unsigned;
 use crate::flow::{ElementId, FlowRecord, Presence};
 
 /// Values of firewallEvent 233.
@@ -55,7 +55,7 @@ impl Firewall {
     pub fn apply(&self, view: &RecordView<'_>, record: &mut FlowRecord, context: &RunContext<'_>) -> bool {
         let number = |place: &Place| view.field(place).and_then(unsigned).filter(|value| *value != 0);
         let said = number(&self.event).or_else(|| self.extended.as_ref().and_then(number).and_then(of_extended));
-        let updates = context.domain.map(|domain| &domain.firewall_updates);
+        let updates = context.around.map(|around| around.firewall_updates);
         let carries = match said {
             Some(UPDATED) => {
                 if let Some(seen) = updates.filter(|seen| !seen.load(Ordering::Relaxed)) {

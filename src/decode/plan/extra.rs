@@ -16,8 +16,8 @@ use super::extra_sources::{LABELS, PRECEDENCE, Read, SOURCES, STACK};
 use super::reverse::forward_of;
 use super::rich::{Beyond, Place, RecordView};
 use super::step::roles;
-use crate::decode::template::VARIABLE_LENGTH;
-use crate::decode::value::unsigned;
+use crate::decode::wire::template::VARIABLE_LENGTH;
+use crate::decode::wire::value::unsigned;
 use crate::flow::{ElementId, Field, FieldSet, FieldValue, FlowBatch, FlowRecord, Presence};
 
 /// Which fields a row has been given, and where those in the batch begin.

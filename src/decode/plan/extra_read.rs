@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::extra::Given;
 use super::extra_sources::Read;
-use crate::decode::text::{Room, is_whole, text};
-use crate::decode::value::unsigned;
+use crate::decode::wire::text::{Room, is_whole, text};
+use crate::decode::wire::value::unsigned;
 use crate::flow::{Field, FlowBatch};
 use crate::limits::MPLS_LABELS_MAX;
 

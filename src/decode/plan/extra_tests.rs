@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 
 use super::compile;
+use super::context::{RowBudget, RunContext};
 use super::extra_sources::{LABELS, Read, SOURCES, STACK};
-use super::run::{RowBudget, RunContext};
 use crate::decode::selection::{DecodeSettings, Selection};
-use crate::decode::template::{FieldSpecifier, Template, TemplateKind, VARIABLE_LENGTH};
-use crate::decode::time::MessageClock;
+use crate::decode::wire::template::{FieldSpecifier, Template, TemplateKind, VARIABLE_LENGTH};
+use crate::decode::wire::time::MessageClock;
 use crate::flow::{ElementId, Field, FieldSet, FlowBatch, FlowRecord, Presence, SamplingSource, Value, Version};
 
 /// A value of a field, apart from where it stands.
@@ -51,7 +51,7 @@ fn decode(elements: &[Element], selection: &Selection) -> (FlowRecord, Vec<(Fiel
         exporter: 0,
         sampling_override: None,
         sampling_domain: (1, SamplingSource::Unknown),
-        domain: None,
+        around: None,
         sampling_tables: None,
         options: None,
     };

@@ -6,7 +6,7 @@
 use super::compile::is_icmp;
 use super::fill::{COUNTERS, DST, SRC};
 use super::step::{Slot, TCP_FLAGS_MAX, roles};
-use crate::decode::template::Template;
+use crate::decode::wire::template::Template;
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence};
 
 /// Octets of an IPv4 packet: its header at least, its length field's largest value at most.

@@ -16,17 +16,17 @@ use std::ops::Range;
 
 use super::column::{Column, apply};
 use super::compile;
+use super::context::RunContext;
 use super::extra::{self, Given, lend};
 use super::fill::{COUNTERS, DST, OF_ITS_ENDS, SRC, beside, fill};
 use super::judge::judge;
 use super::rich::{Beyond, Place, RecordView, Rich, Said};
-use super::run::{FEW_FIELDS, RunContext, Scratch, keep_value};
+use super::run::{FEW_FIELDS, Scratch, keep_value};
 use super::step::Slot;
 use super::{DataPlan, PlanKind};
-use crate::decode::domain::Domain;
-use crate::decode::list::{BasicList, Entries, Entry, ListKind, NONE_OF};
-use crate::decode::template::TEMPLATE_ID_MIN;
-use crate::decode::value::field_positions;
+use crate::decode::wire::list::{BasicList, Entries, Entry, ListKind, NONE_OF};
+use crate::decode::wire::template::TEMPLATE_ID_MIN;
+use crate::decode::wire::value::field_positions;
 use crate::flow::{ElementId, FieldSet, FlowRecord, Presence};
 use crate::limits::{FIELDS_PER_TEMPLATE_MAX, LIST_DEPTH_MAX};
 
@@ -138,7 +138,7 @@ fn records(entry: Entry<'_>, depth: usize, found: &mut Found, beyond: &mut Beyon
     if entry.records.is_empty() {
         return true;
     }
-    let Some(plan) = beyond.context.domain.and_then(|domain: &Domain| domain.plan(entry.template)) else {
+    let Some(plan) = beyond.context.around.and_then(|around| around.templates.plan(entry.template)) else {
         if entry.template >= TEMPLATE_ID_MIN {
             beyond.ran.awaits.get_or_insert(entry.template);
         }

@@ -13,6 +13,7 @@ mod clock;
 mod column;
 mod common;
 mod compile;
+mod context;
 mod event;
 mod extra;
 mod extra_class;
@@ -22,8 +23,10 @@ mod extra_sources;
 mod extra_tests;
 mod fill;
 mod judge;
+mod life;
 mod list;
 mod named;
+mod options;
 mod original;
 mod reverse;
 mod rich;
@@ -31,21 +34,22 @@ mod run;
 mod section;
 mod step;
 
+pub(super) use context::{Around, ListBudget, RowBudget, RunContext, Templates};
 pub(super) use extra::{Given, derive};
 pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};
+pub(super) use options::{NamesPlan, OptionsPlan, PropertiesPlan, TypePlan};
 pub(super) use rich::{Place, RecordView, places};
-pub(super) use run::{ListBudget, RowBudget, RunContext, icmp_from_ports};
+pub(super) use run::icmp_from_ports;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::canon::Canonical;
 use self::clock::Clock;
+use self::life::Life;
 use self::rich::Rich;
 use self::step::{Keep, Step, TimeKind};
-use super::life::Life;
-use super::options::OptionsPlan;
 use super::selection::DecodeSettings;
-use super::template::{Template, TemplateKind};
+use super::wire::template::{Template, TemplateKind};
 use crate::flow::{FlowRecord, TimeSource, Version};
 
 /// What the data sets of a template become.

@@ -4,12 +4,12 @@
 //! direction came in where the forward one left: interfaces and VRFs change sides.
 
 use super::by_options::Lacking;
+use super::context::RunContext;
 use super::extra_class::other_end;
 use super::rich::{Place, RecordView};
-use super::run::RunContext;
-use crate::decode::options::{APPLICATION, ApplicationId, INTERFACE};
-use crate::decode::text::{Room, text};
-use crate::decode::value::unsigned;
+use crate::decode::told::{APPLICATION, ApplicationId, INTERFACE};
+use crate::decode::wire::text::{Room, text};
+use crate::decode::wire::value::unsigned;
 use crate::flow::{ElementId, Field, FieldSet, Presence};
 
 /// Names that are wanted, and where the record tells them or what they are the names of.

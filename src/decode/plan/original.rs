@@ -5,10 +5,11 @@
 
 use std::net::IpAddr;
 
+use super::context::RunContext;
 use super::rich::{Place, RecordView};
-use super::run::{Ran, RunContext};
+use super::run::Ran;
 use crate::decode::selection::Profile;
-use crate::decode::value::unsigned;
+use crate::decode::wire::value::unsigned;
 use crate::flow::{FlowBatch, FlowRecord, SamplingSource};
 
 /// Elements that name the exporter, the first that does wins.
@@ -44,12 +45,11 @@ impl OriginalExporter {
         ran: &mut Ran,
     ) {
         let named = self.exporters.iter().find_map(|place| address(view.field(place)?));
-        let (Some(address), Some(domain)) = (named, context.domain) else { return };
+        let (Some(address), Some(around)) = (named, context.around) else { return };
         let said = self.domain.as_ref().and_then(|place| view.field(place)).and_then(unsigned);
         let said = said.and_then(|id| u32::try_from(id).ok());
         let observation_domain = said.unwrap_or(context.observation_domain);
-        let state = &domain.exporter;
-        let took = state.originals.with(address, observation_domain, &state.exporter, &state.budget, |original| {
+        let took = around.originals.with(address, observation_domain, around.exporter, around.budget, |original| {
             let exporter = batch.exporter_index(&original.exporter)?;
             let row = batch.records.get_mut(index)?;
             row.exporter = exporter;

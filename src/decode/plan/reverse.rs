@@ -8,11 +8,11 @@
 use super::DataPlan;
 use super::cert::{CERT_PEN, CERT_REVERSE};
 use super::compile;
+use super::context::RunContext;
 use super::rich::RecordView;
-use super::run::RunContext;
 use super::step::{Slot, roles};
 use crate::decode::selection::Selection;
-use crate::decode::template::{FieldSpecifier, Template};
+use crate::decode::wire::template::{FieldSpecifier, Template};
 use crate::flow::{ElementId, FlowRecord, Presence};
 
 /// The enterprise number that reverses IANA's elements (RFC 5103 6.1).

@@ -8,6 +8,7 @@ use super::DataPlan;
 use super::by_options::ByOptions;
 use super::card::LineCard;
 use super::cert::Flags;
+use super::context::{RowBudget, RunContext};
 use super::event::Firewall;
 use super::extra::{self, Extra, Given};
 use super::fill::{COUNTERS, DST, SRC, beside, fill, other_end};
@@ -15,10 +16,10 @@ use super::judge::{is_no_traffic, judge, may_be_statistics};
 use super::list::Lists;
 use super::original::OriginalExporter;
 use super::reverse::{self, Reverse, carried};
-use super::run::{Ran, RowBudget, RunContext};
+use super::run::Ran;
 use super::section::Section;
 use crate::decode::selection::{Profile, Selection};
-use crate::decode::template::{Template, VARIABLE_LENGTH};
+use crate::decode::wire::template::{Template, VARIABLE_LENGTH};
 use crate::flow::{ElementId, FieldValue, FlowBatch, FlowRecord, Presence, SamplingSource, Version};
 
 /// Where a field stands in its record.
@@ -361,7 +362,7 @@ impl Beyond<'_> {
 
     /// True if the output wants `element` as it is.
     pub(super) fn keeps(&self, element: ElementId) -> bool {
-        self.context.domain.is_some_and(|domain| domain.exporter.settings.selection.elements.has(element))
+        self.context.around.is_some_and(|around| around.settings.selection.elements.has(element))
     }
 
     /// Takes back row `index`, the last one, with all that was kept for it: it is no flow.

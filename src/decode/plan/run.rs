@@ -7,69 +7,18 @@ use std::slice::from_mut;
 
 use super::DataPlan;
 use super::column::{Column, ROWS, apply};
+use super::context::{RowBudget, RunContext};
 use super::judge::implausible;
 use super::rich::{RecordView, Rich};
 use super::step::{ObservationUnit, TimeKind};
-use crate::decode::domain::{Domain, OptionsTables};
-use crate::decode::sampling::{SamplingFacts, SamplingTables};
-use crate::decode::time::MessageClock;
-use crate::decode::value::field_positions;
-use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource, Version};
-use crate::limits::{FIELDS_LENT_PER_MESSAGE_MAX, FIELDS_PER_TEMPLATE_MAX, LIST_ELEMENTS_PER_MESSAGE_MAX};
+use crate::decode::told::SamplingFacts;
+use crate::decode::wire::time::MessageClock;
+use crate::decode::wire::value::field_positions;
+use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource};
+use crate::limits::FIELDS_PER_TEMPLATE_MAX;
 
 /// Fields of a template that is not unusually large.
 pub(super) const FEW_FIELDS: usize = 64;
-
-/// What holds for all records of a set.
-#[derive(Debug)]
-pub(crate) struct RunContext<'a> {
-    /// Clock of the message.
-    pub clock: MessageClock,
-    /// Version of the message.
-    pub version: Version,
-    /// Observation domain of the message.
-    pub observation_domain: u32,
-    /// Index of the exporter in the batch.
-    pub exporter: u16,
-    /// The operator's word, which beats everything.
-    pub sampling_override: Option<u32>,
-    /// Rate of the domain as a whole, or the operator's default.
-    pub sampling_domain: (u32, SamplingSource),
-    /// What was learned, for templates that records refer to; None where there is nothing.
-    pub domain: Option<&'a Domain>,
-    /// Tables to ask per record: only if the plan names samplers or the tables are scoped.
-    pub sampling_tables: Option<&'a SamplingTables>,
-    /// All of the exporter's options tables: only if the plan wants names or common properties.
-    pub options: Option<&'a OptionsTables>,
-}
-
-/// Rows that a message may still become, and what may still be read inside its lists.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RowBudget(pub u32, pub ListBudget);
-
-/// Values and records of lists that may still be read. What is only kept as an element has a share of its own: what an
-/// output wants must not change the rows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ListBudget {
-    pub read: u32,
-    pub kept: u32,
-    /// Fields that flows of lists may still inherit.
-    pub lent: u32,
-}
-
-impl RowBudget {
-    /// So many rows, and a message's share of lists.
-    pub(crate) const fn of_rows(rows: u32) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
-        const SHARE: u32 = LIST_ELEMENTS_PER_MESSAGE_MAX as u32;
-        #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
-        const LENT: u32 = FIELDS_LENT_PER_MESSAGE_MAX as u32;
-        Self(rows, ListBudget { read: SHARE, kept: SHARE, lent: LENT })
-    }
-}
-
-const _: () = assert!(LIST_ELEMENTS_PER_MESSAGE_MAX <= u32::MAX as usize);
-const _: () = assert!(FIELDS_LENT_PER_MESSAGE_MAX <= u32::MAX as usize);
 
 /// What a set became.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

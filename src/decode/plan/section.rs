@@ -9,8 +9,8 @@
 use super::extra::Given;
 use super::fill::{COUNTERS, DST, SRC};
 use super::rich::{Place, RecordView};
-use crate::decode::section::{Addresses, Fragment, Packet, Start, read};
-use crate::decode::value::unsigned;
+use crate::decode::wire::section::{Addresses, Fragment, Packet, Start, read};
+use crate::decode::wire::value::unsigned;
 use crate::flow::{Field, FieldSet, FlowBatch, FlowRecord, Presence};
 use crate::limits::SECTION_LABELS_MAX;
 
@@ -34,7 +34,7 @@ pub(super) struct Section {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Beyond {
     inner_vlan: Option<u16>,
-    labels: crate::decode::section::Labels,
+    labels: crate::decode::wire::section::Labels,
     vni: Option<u32>,
     ether_type: Option<u16>,
     ip_version: Option<u8>,

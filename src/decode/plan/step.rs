@@ -3,7 +3,7 @@
 use super::compile::presence as presence_of;
 use super::extra_read::shows_all;
 use super::extra_sources::Read;
-use crate::decode::value::unsigned;
+use crate::decode::wire::value::unsigned;
 use crate::flow::{ElementId, Presence, TimeSource};
 
 /// The upper four bits of the word are the TCP header's length, not flags (RFC 7125).

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::list::{BasicList, Entries, Entry};
 use super::*;
+use crate::decode::wire::list::{BasicList, Entries, Entry};
 use crate::flow::{ElementId, ElementValue};
 
 const CERT: u32 = 6_871;

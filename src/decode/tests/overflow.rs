@@ -38,9 +38,10 @@ impl ParkOverflow for Shelf {
 fn shelf() -> (Arc<Shelf>, Bench, Arc<Domain>) {
     let shelf = Arc::new(Shelf { sets: Mutex::default(), says: Mutex::new(Stored::Taken), looks: 0.into() });
     let mut bench = Bench::new();
-    let budget = LearnedBudget::default().overflowing_to(Arc::clone(&shelf) as Arc<dyn ParkOverflow>);
     let exporter = Arc::clone(&bench.state.exporter);
-    bench.state = Arc::new(ExporterState::new(exporter, DecodeSettings::default(), Arc::new(budget)));
+    let keeper = Arc::clone(&shelf) as Arc<dyn ParkOverflow>;
+    let state = ExporterState::new(exporter, DecodeSettings::default(), Arc::default()).overflowing_to(keeper);
+    bench.state = Arc::new(state);
     let key = DomainKey { session: Session::Any, version: Version::V9, observation_domain: 7 };
     let domain = Arc::new_cyclic(|me| Domain::new(key, Arc::clone(&bench.state), None).reachable_as(me.clone()));
     (shelf, bench, domain)

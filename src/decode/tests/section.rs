@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::section::{Addresses, Fragment, Packet, Start, read};
 use super::*;
+use crate::decode::wire::section::{Addresses, Fragment, Packet, Start, read};
 use crate::flow::{Field, FieldSet, Value};
 
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];

@@ -1,0 +1,89 @@
+//! What holds for all records of a set while its plan runs: whose they are, what may be asked, how much is left.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::DecodePlan;
+use crate::decode::key::Session;
+use crate::decode::selection::DecodeSettings;
+use crate::decode::told::{LearnedBudget, OptionsTables, OriginalsTable, SamplingTables};
+use crate::decode::wire::time::MessageClock;
+use crate::flow::{Exporter, SamplingSource, Version};
+use crate::limits::{FIELDS_LENT_PER_MESSAGE_MAX, LIST_ELEMENTS_PER_MESSAGE_MAX};
+
+/// What holds for all records of a set.
+#[derive(Debug)]
+pub(crate) struct RunContext<'a> {
+    /// Clock of the message.
+    pub clock: MessageClock,
+    /// Version of the message.
+    pub version: Version,
+    /// Observation domain of the message.
+    pub observation_domain: u32,
+    /// Index of the exporter in the batch.
+    pub exporter: u16,
+    /// The operator's word, which beats everything.
+    pub sampling_override: Option<u32>,
+    /// Rate of the domain as a whole, or the operator's default.
+    pub sampling_domain: (u32, SamplingSource),
+    /// Whom the records are of; None where nobody is known.
+    pub around: Option<Around<'a>>,
+    /// Tables to ask per record: only if the plan names samplers or the tables are scoped.
+    pub sampling_tables: Option<&'a SamplingTables>,
+    /// All of the exporter's options tables: only if the plan wants names or common properties.
+    pub options: Option<&'a OptionsTables>,
+}
+
+/// What a plan may ask of whom its records are of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Around<'a> {
+    /// Transport session of the message.
+    pub session: Session,
+    /// The operator's decisions.
+    pub settings: &'a DecodeSettings,
+    /// Who sent it.
+    pub exporter: &'a Arc<Exporter>,
+    /// Bounds of what is learned.
+    pub budget: &'a LearnedBudget,
+    /// Exporters that it speaks for.
+    pub originals: &'a OriginalsTable,
+    /// A firewall event 5 (flow update) was seen: counters of deletes repeat what updates told (B-4).
+    pub firewall_updates: &'a AtomicBool,
+    /// Templates that lists refer to.
+    pub templates: &'a dyn Templates,
+}
+
+/// Templates that are known.
+pub(crate) trait Templates: fmt::Debug {
+    /// The plan for data sets with id `id`.
+    fn plan(&self, id: u16) -> Option<Arc<DecodePlan>>;
+}
+
+/// Rows that a message may still become, and what may still be read inside its lists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowBudget(pub u32, pub ListBudget);
+
+/// Values and records of lists that may still be read. What is only kept as an element has a share of its own: what an
+/// output wants must not change the rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListBudget {
+    pub read: u32,
+    pub kept: u32,
+    /// Fields that flows of lists may still inherit.
+    pub lent: u32,
+}
+
+impl RowBudget {
+    /// So many rows, and a message's share of lists.
+    pub(crate) const fn of_rows(rows: u32) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+        const SHARE: u32 = LIST_ELEMENTS_PER_MESSAGE_MAX as u32;
+        #[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+        const LENT: u32 = FIELDS_LENT_PER_MESSAGE_MAX as u32;
+        Self(rows, ListBudget { read: SHARE, kept: SHARE, lent: LENT })
+    }
+}
+
+const _: () = assert!(LIST_ELEMENTS_PER_MESSAGE_MAX <= u32::MAX as usize);
+const _: () = assert!(FIELDS_LENT_PER_MESSAGE_MAX <= u32::MAX as usize);

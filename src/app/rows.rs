@@ -274,7 +274,8 @@ fn scope_name(scope: u16) -> String {
 }
 
 fn element_name(domain: &Domain, element: ElementId) -> String {
-    let (settings, exporter) = (&domain.exporter.settings, &domain.exporter.exporter);
+    let decided = domain.exporter.decided();
+    let (settings, exporter) = (&decided.settings, &decided.exporter);
     let maker = settings.profile.maker.or(exporter.maker);
     let found = settings.registry.find(exporter, domain.key.version, element, maker);
     found.map_or_else(|| format!("{}/{}", element.pen, element.id), |element| element.name.into_owned())
@@ -291,7 +292,8 @@ fn event(event: TemplateEvent, listeners: &[String]) -> EventRow {
 }
 
 fn profile(state: &ExporterState) -> Vec<(&'static str, serde_json::Value)> {
-    let settings = &state.settings;
+    let decided = state.decided();
+    let settings = &decided.settings;
     let profile = &settings.profile;
     let post_counters = match profile.post_counters {
         PostCounters::Post => "post",

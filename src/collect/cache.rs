@@ -68,11 +68,16 @@ impl Cache {
         self.turn += 1;
         self.open = 0;
         if self.slots.len() >= WORKER_CACHE_MAX || self.strangers >= EXPORTERS_UNKNOWN_MAX {
-            self.strangers = 0;
-            self.index.clear();
-            self.slots.clear();
-            self.last = None;
+            self.forget();
         }
+    }
+
+    /// Begins anew, between two turns: everybody is looked up again.
+    pub fn forget(&mut self) {
+        self.strangers = 0;
+        self.index.clear();
+        self.slots.clear();
+        self.last = None;
     }
 
     /// Run of the domain that a datagram belongs to.

@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::exporters::ExporterEntry;
-use super::rules::{BehindMediator, RuleIndex, Rules, TenantIndex};
+use super::policy::Policy;
+use super::rules::{RuleIndex, Rules, TenantIndex};
 use crate::decode::{
     Domain, DomainKey, ExporterState, Header, LearnedBudget, Overflowed, ParkOverflow, ParkedCounts, Session,
     SessionPolicy, TemplateEventKind, TemplateNews,
@@ -80,22 +81,27 @@ impl Domains {
         if let Some((_, state)) = self.states.iter().find(|(r, _)| *r == rule) {
             return Arc::clone(state);
         }
-        let exporter = Arc::new(rules.exporter(rule, key.0, key.1));
-        let mut state = ExporterState::new(exporter, rules.decode(rule), Arc::clone(budget));
+        let (decided, behind) = Policy::decided(rules, rule, key);
+        let mut state = ExporterState::new(decided.exporter, decided.settings, Arc::clone(budget));
         if let Some(keeper) = keeper {
             state = state.overflowing_to(Arc::clone(keeper));
         }
-        if let Some(behind) = BehindMediator::of(rules, rule, key.0) {
-            state = state.with_originals(Arc::new(behind));
+        if let Some(behind) = behind {
+            state = state.with_originals(behind);
         }
         let state = Arc::new(state);
         self.states.push((rule, Arc::clone(&state)));
         state
     }
 
+    /// Other rules hold: `states` are those in use, each with the rule that it is under now.
+    pub fn keep_states(&mut self, states: Vec<(RuleIndex, Arc<ExporterState>)>) {
+        self.states = states;
+    }
+
     /// The exporter as its first rule names it.
     pub fn exporter(&self) -> Option<Arc<Exporter>> {
-        self.states.first().map(|(_, s)| Arc::clone(&s.exporter))
+        self.states.first().map(|(_, s)| Arc::clone(&s.decided().exporter))
     }
 
     /// What the exporter's domains share: one a rule.

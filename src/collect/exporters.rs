@@ -13,15 +13,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::CollectSettings;
-use super::admit::{Admission, Bucket, Refusal};
+use super::admit::{Bucket, Refusal};
 use super::domains::{Domains, Ends, Found};
 use super::gateway::Gateways;
 use super::notices::Notices;
 use super::pace::Pace;
-use super::rules::{RuleIndex, Rules, TenantIndex};
+use super::policy::Policy;
+use super::rules::TenantIndex;
 use crate::decode::{Domain, Header, LearnedBudget, ParkOverflow, ParkedCounts, SetDropKind};
 use crate::limits::{EXPORTER_HOLD_MS, EXPORTER_IDLE_S, EXPORTERS_MAX, EXPORTERS_UNKNOWN_MAX};
 use crate::metrics::Books;
@@ -49,13 +51,15 @@ pub struct ExporterEntry {
     pub(super) malformed: AtomicU64,
     pub(super) sampling_unknown: AtomicU64,
     pub(super) refused: AtomicU64,
-    /// What it may send; None without a limit.
-    pub(super) bucket: Option<Bucket>,
+    /// Listener and observation domain of its first datagram: its rate is that of the rule for them.
+    pub(super) admitted_at: (usize, u32),
+    /// What it may send.
+    pub(super) bucket: Bucket,
     known: AtomicBool,
     /// Its address is that of a default gateway of this host.
     pub(super) is_gateway: bool,
     /// A rule is for it alone.
-    pub(super) is_named: bool,
+    pub(super) is_named: AtomicBool,
     /// Looked after by the upkeep.
     pub(super) pace: Mutex<Pace>,
     /// Its first datagram was logged.
@@ -99,8 +103,8 @@ pub struct ExporterCounts {
 /// All exporters of the process.
 #[derive(Debug)]
 pub struct ExporterTable {
-    admission: Admission,
-    pub(super) rules: Arc<Rules>,
+    /// Changed with the pool's lock held.
+    pub(super) policy: ArcSwap<Policy>,
     pub(super) silence_ns: u64,
     /// What `count_faults` found last.
     pub(super) own_clock_ms: Mutex<Option<i64>>,
@@ -112,7 +116,7 @@ pub struct ExporterTable {
     books: Books,
     shards: Vec<Mutex<FxHashMap<Key, Arc<ExporterEntry>>>>,
     // Also the lock of every change of membership.
-    unknown: Mutex<Vec<Arc<ExporterEntry>>>,
+    pub(super) unknown: Mutex<Vec<Arc<ExporterEntry>>>,
     known: AtomicUsize,
     next_search_ns: AtomicU64,
     next_known_search_ns: AtomicU64,
@@ -134,11 +138,10 @@ impl ExporterTable {
     pub fn new(settings: &CollectSettings, books: Books) -> Result<Self, String> {
         let budget = Arc::new(LearnedBudget::new(settings.parked_octets_max, settings.learned_octets_max));
         Ok(Self {
-            rules: Arc::new(Rules::new(settings)?),
+            policy: ArcSwap::from_pointee(Policy::new(settings)?),
             silence_ns: u64::try_from(settings.silence_hint.as_nanos()).unwrap_or(u64::MAX),
             own_clock_ms: Mutex::default(),
             next_faults_ns: AtomicU64::new(0),
-            admission: Admission::new(&settings.admission),
             gateways: Gateways::default(),
             budget,
             keeper: None,
@@ -164,10 +167,15 @@ impl ExporterTable {
         Self { keeper: Some(keeper), ..self }
     }
 
-    /// True if `address` may send at all.
+    /// What is followed now.
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// True if `policy` is not followed any more.
     #[inline]
-    pub(super) fn admits(&self, address: IpAddr) -> bool {
-        self.admission.admits(address)
+    pub(super) fn has_left(&self, policy: &Arc<Policy>) -> bool {
+        !Arc::ptr_eq(&self.policy.load(), policy)
     }
 
     /// The domain for a datagram that came in at `listener` (its index) from `peer` at `now_ns`, made
@@ -196,25 +204,28 @@ impl ExporterTable {
         now_ns: u64,
     ) -> Result<Found, Refusal> {
         let address = peer.ip();
-        let rule = self.rules.find(listener, address, header.observation_domain);
-        let key = (self.rules.tenant(listener, rule), address);
-        let policy = self.rules.session(rule, header.version);
         let ends = Ends { listener: u16::try_from(listener).unwrap_or(u16::MAX), port: peer.port() };
         let mut carries_templates = Some(carries_templates);
         // An entry may be forgotten between finding it and looking into it; once is bad luck already.
         for _ in 0..8 {
+            let policy = self.policy();
+            let rules = &policy.rules;
+            let rule = rules.find(listener, address, header.observation_domain);
+            let key = (rules.tenant(listener, rule), address);
             let known = lock(self.shard(key)).get(&key).cloned();
             let entry = match known {
                 Some(entry) => entry,
-                None => self.admit(key, rule, now_ns)?,
+                None => self.admit(key, (listener, header.observation_domain), now_ns)?,
             };
             let mut domains = lock(&entry.domains);
-            if domains.forgotten {
+            // Under the lock, so that who follows another policy finds here what was made for this one.
+            if domains.forgotten || self.has_left(&policy) {
                 continue;
             }
             let carries = || carries_templates.take().is_some_and(|ask| ask());
-            let state = domains.state(rule, &self.rules, key, &self.budget, self.keeper.as_ref());
-            let made = domains.find_or_make(ends, header, policy, state, carries, now_ns);
+            let state = domains.state(rule, rules, key, &self.budget, self.keeper.as_ref());
+            let session = rules.session(rule, header.version);
+            let made = domains.find_or_make(ends, header, session, state, carries, now_ns);
             if made.port_domain_made {
                 entry.port_domains.fetch_add(1, Ordering::AcqRel);
             }
@@ -235,12 +246,14 @@ impl ExporterTable {
     }
 
     /// Makes an entry for `key`, in the pool where it belongs.
-    fn admit(&self, key: Key, rule: RuleIndex, now_ns: u64) -> Result<Arc<ExporterEntry>, Refusal> {
+    fn admit(&self, key: Key, at: (usize, u32), now_ns: u64) -> Result<Arc<ExporterEntry>, Refusal> {
         let mut unknown = lock(&self.unknown);
         if let Some(entry) = lock(self.shard(key)).get(&key) {
             return Ok(Arc::clone(entry));
         }
-        let is_named = self.rules.names_one(rule) || self.admission.names(key.1);
+        let policy = self.policy();
+        let rule = policy.rules.find(at.0, key.1, at.1);
+        let is_named = policy.rules.names_one(rule) || policy.admission.names(key.1);
         let known = is_named && self.room_for_known(now_ns);
         if !known && unknown.len() >= EXPORTERS_UNKNOWN_MAX {
             self.evict_unknown(&mut unknown, now_ns)?;
@@ -256,10 +269,11 @@ impl ExporterTable {
             malformed: AtomicU64::new(0),
             sampling_unknown: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            bucket: Bucket::new(self.rules.rate(rule)),
+            admitted_at: at,
+            bucket: Bucket::new(policy.rules.rate(rule)),
             known: AtomicBool::new(known),
             is_gateway: self.gateways.contains(key.1),
-            is_named: self.rules.names_one(rule),
+            is_named: AtomicBool::new(policy.rules.names_one(rule)),
             pace: Mutex::default(),
             announced: AtomicBool::new(false),
             template_lines: Throttle::default(),
@@ -338,7 +352,7 @@ impl ExporterTable {
     }
 
     /// Sets that went with their domain.
-    fn count_retired(&self, parked: ParkedCounts) {
+    pub(super) fn count_retired(&self, parked: ParkedCounts) {
         if parked != ParkedCounts::default() {
             self.take_off_parked(parked);
             self.books.sets_dropped[SetDropKind::Retired as usize].add(u64::from(parked.sets));
@@ -411,7 +425,7 @@ impl ExporterTable {
 
     /// Those of `address`, one a tenant.
     pub(super) fn of_address(&self, address: IpAddr) -> Vec<Arc<ExporterEntry>> {
-        let keys = (0..self.rules.tenants()).map(|tenant| (tenant, address));
+        let keys = (0..self.policy().rules.tenants()).map(|tenant| (tenant, address));
         keys.filter_map(|key| lock(self.shard(key)).get(&key).cloned()).collect()
     }
 

@@ -101,13 +101,14 @@ impl ExporterTable {
 
     fn detail_of(&self, entry: &ExporterEntry, judge: &Judge) -> ExporterDetail {
         let (states, mut domains) = {
+            let policy = self.policy();
             let inner = lock(&entry.domains);
             let domains: Vec<_> = inner
                 .all()
                 .into_iter()
                 .map(|d| {
-                    let policy = self.rules.session(inner.rule_of(&d), d.key.version);
-                    (d, policy)
+                    let session = policy.rules.session(inner.rule_of(&d), d.key.version);
+                    (d, session)
                 })
                 .collect();
             (inner.states(), domains)
@@ -122,8 +123,9 @@ impl ExporterTable {
             let inner = lock(&entry.domains);
             (inner.exporter(), inner.all(), inner.evicted)
         };
-        let exporter = exporter.unwrap_or_else(|| Arc::new(self.rules.exporter(None, entry.key.0, entry.key.1)));
-        let maker = domains.iter().find_map(|d| d.exporter.settings.profile.maker);
+        let exporter =
+            exporter.unwrap_or_else(|| Arc::new(self.policy().rules.exporter(None, entry.key.0, entry.key.1)));
+        let maker = domains.iter().find_map(|d| d.exporter.decided().settings.profile.maker);
         domains.sort_by_key(order);
         let look = entry.look();
         let mut status = ExporterStatus {
@@ -133,7 +135,7 @@ impl ExporterTable {
             switch_id: exporter.switch_id.to_string(),
             maker: exporter.maker.or(maker),
             known: entry.is_known(),
-            is_gateway: entry.is_gateway && !entry.is_named,
+            is_gateway: entry.is_gateway && !entry.is_named.load(Ordering::Acquire),
             first_seen_ns: entry.first_seen_ns,
             last_seen_ns: look.last_seen_ns,
             datagrams: look.totals.datagrams,

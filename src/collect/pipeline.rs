@@ -18,6 +18,7 @@ use super::cache::Cache;
 use super::counts::Counts;
 use super::exporters::ExporterTable;
 use super::notices::Notices;
+use super::policy::Policy;
 use super::sys::RawDatagram;
 use crate::decode::{self, Datagram, DecodeError, DecodeErrorKind, Domain, Header, Outcome};
 use crate::flow::FlowBatch;
@@ -53,6 +54,8 @@ pub(super) struct PipelineParts {
 pub(super) struct Pipeline {
     parts: PipelineParts,
     cache: Cache,
+    // What the table follows, looked at once a turn.
+    policy: Arc<Policy>,
     counts: Counts,
     batch: Box<FlowBatch>,
     batch_records: usize,
@@ -78,6 +81,7 @@ impl Pipeline {
         let batch = parts.sender.first_batch();
         let batch_records = parts.sender.batch_records().max(1);
         Self {
+            policy: parts.table.policy(),
             parts,
             cache: Cache::default(),
             counts: Counts::default(),
@@ -93,6 +97,10 @@ impl Pipeline {
     /// Begins a turn at `now_ns` (monotonic).
     pub fn begin(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
+        if self.parts.table.has_left(&self.policy) {
+            self.policy = self.parts.table.policy();
+            self.cache.forget();
+        }
         self.cache.begin();
     }
 
@@ -136,7 +144,7 @@ impl Pipeline {
     }
 
     fn decode(&mut self, listener: usize, datagram: &Datagram<'_>) -> Step {
-        if !self.parts.table.admits(datagram.peer.ip()) {
+        if !self.policy.admission.admits(datagram.peer.ip()) {
             return Step::Refused(Refusal::Denied);
         }
         let header = match decode::identify(datagram.octets) {
@@ -149,7 +157,7 @@ impl Pipeline {
             Err(refusal) => return Step::Refused(refusal),
         };
         self.current = Some(run);
-        if self.cache.found(run).exporter.bucket.as_ref().is_some_and(|b| !b.admits(octets.len(), self.now_ns)) {
+        if !self.cache.found(run).exporter.bucket.admits(octets.len(), self.now_ns) {
             return self.refuse_in_run(run, &header, datagram);
         }
         let found = self.cache.found(run);

@@ -4,11 +4,8 @@
 //! domain, then the one that stands first in the file. Looked up when a domain is made, never per
 //! datagram. Tenants are known at start, so that the table's keys need only a number for them.
 //!
-//! Rules never change while they are in use. To take up new ones, a reload builds a `Rules` from the checked settings,
-//! puts it in the place of the old one in the table, and retires each exporter's domains together with the states that
-//! were made under the old rules: a [`RuleIndex`] means nothing under other rules, templates are compiled with their
-//! exporter's profile, and the workers' caches let go of what is retired. What was learned comes again with the
-//! exporters' next templates and options; sets park until then.
+//! Rules never change while they are in use: others take their place as a whole (`policy`). A [`RuleIndex`] means nothing
+//! under other rules; the number of a tenant means the same under all that follow.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -48,7 +45,18 @@ impl Rules {
     /// # Errors
     /// A sentence for the operator: a rule names a listener that is not there.
     pub fn new(settings: &CollectSettings) -> Result<Self, String> {
-        let mut tenants: Vec<Arc<str>> = Vec::new();
+        Self::numbered(Vec::new(), settings)
+    }
+
+    /// The same for a table that has followed `before`: tenants keep their numbers.
+    ///
+    /// # Errors
+    /// As [`Rules::new`].
+    pub fn after(before: &Self, settings: &CollectSettings) -> Result<Self, String> {
+        Self::numbered(before.tenants.clone(), settings)
+    }
+
+    fn numbered(mut tenants: Vec<Arc<str>>, settings: &CollectSettings) -> Result<Self, String> {
         let mut number = |name: &str| {
             let known = tenants.iter().position(|t| &**t == name);
             let index = known.unwrap_or_else(|| {

@@ -137,7 +137,7 @@ impl Walk<'_> {
             self.data_set(set);
         } else if set.id == templates || set.id == options {
             self.outcome.sets_templates += 1;
-            let enterprise_in_v9 = self.domain.exporter.settings.profile.enterprise_in_v9;
+            let enterprise_in_v9 = self.domain.exporter.decided().settings.profile.enterprise_in_v9;
             let parsed = TemplateSet::read(version, set.id == options, set.body, enterprise_in_v9);
             if self.domain.learn_templates(parsed, &self.envelope, &mut self.outcome) {
                 self.replay(self.domain);
@@ -236,7 +236,7 @@ impl Walk<'_> {
             self.outcome.sets_odd_padding += 1;
             self.domain.odd_padding.fetch_add(1, Ordering::Relaxed);
         }
-        let dropped = found == Rest::NotZero && self.domain.exporter.settings.profile.drops_odd_padding;
+        let dropped = found == Rest::NotZero && self.domain.exporter.decided().settings.profile.drops_odd_padding;
         if dropped {
             self.outcome.drop_set(SetDropKind::OddPadding);
         }
@@ -249,7 +249,8 @@ impl Walk<'_> {
         let mark = self.batch.mark();
         let domain = self.domain;
         let state = &domain.exporter;
-        let Some(exporter) = self.batch.exporter_index(&state.exporter) else {
+        let decided = state.decided();
+        let Some(exporter) = self.batch.exporter_index(&decided.exporter) else {
             self.outcome.drop_set(SetDropKind::TooManyRows);
             return None;
         };
@@ -257,16 +258,16 @@ impl Walk<'_> {
         let asks_sampling = plan.names_sampler || view.scoped;
         let tables = (asks_sampling || plan.asks_options())
             .then(|| state.options.read().unwrap_or_else(PoisonError::into_inner));
-        let mut clock = MessageClock::of(&header, receive_ns, state.settings.selection.receive_window);
+        let mut clock = MessageClock::of(&header, receive_ns, decided.settings.selection.receive_window);
         clock.system_init_ms = view.system_init_ms;
         let context = RunContext {
             clock,
             version: header.version,
             observation_domain: header.observation_domain,
             exporter,
-            sampling_override: state.settings.sampling_override,
+            sampling_override: decided.settings.sampling_override,
             sampling_domain: view.sampling,
-            around: Some(domain.around()),
+            around: Some(domain.around(&decided)),
             sampling_tables: tables.as_ref().filter(|_| asks_sampling).map(|t| &t.sampling),
             options: tables.as_deref(),
         };

@@ -24,7 +24,7 @@ mod wire;
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use key::{DomainKey, Session, SessionPolicy};
 pub use learned::{
-    Domain, DomainStatus, ExporterState, NamedEntry, Observation, OptionsStatus, Overflowed, ParkOverflow,
+    Decided, Domain, DomainStatus, ExporterState, NamedEntry, Observation, OptionsStatus, Overflowed, ParkOverflow,
     ParkedCounts, SamplingEntry, SamplingEntryScope, SequenceUnit, Stored, TemplateEvent, TemplateEventCounts,
     TemplateEventKind, TemplateNews, TemplateRoom, TemplateStatus, WaitingSet, WaitingTemplate, distinct_boots,
     parked_octets,

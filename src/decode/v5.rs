@@ -40,11 +40,12 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
         }),
         ..Outcome::default()
     };
-    let Some(exporter) = batch.exporter_index(&domain.exporter.exporter) else {
+    let decided = domain.exporter.decided();
+    let Some(exporter) = batch.exporter_index(&decided.exporter) else {
         outcome.drop_set(super::SetDropKind::TooManyRows);
         return outcome;
     };
-    let selection = &domain.exporter.settings.selection;
+    let selection = &decided.settings.selection;
     let mut clock = MessageClock::new(header.export_ms, Some(header.sys_uptime_ms), datagram.receive_ns);
     if selection.receive_window {
         clock = clock.held_against(datagram.receive_ns);
@@ -95,7 +96,8 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
 }
 
 fn sampling(prototype: &mut FlowRecord, header: &Header, domain: &Domain) {
-    let settings = &domain.exporter.settings;
+    let decided = domain.exporter.decided();
+    let settings = &decided.settings;
     let interval = if header.version == Version::V5 { sampling_interval(header.sampling) } else { 0 };
     let (rate, source) = if let Some(rate) = settings.sampling_override {
         (rate, SamplingSource::Override)

@@ -29,8 +29,9 @@ impl Default for RateLimit {
 /// The buckets of one exporter.
 #[derive(Debug)]
 pub struct Bucket {
-    limit: RateLimit,
-    burst_ns: u64,
+    datagrams_per_second: AtomicU64,
+    octets_per_second: AtomicU64,
+    burst_ns: AtomicU64,
     /// Monotonic time at which the bucket of datagrams is full again.
     datagrams: AtomicU64,
     /// The same of octets.
@@ -38,20 +39,35 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Full buckets; None if nothing is limited.
-    pub fn new(limit: RateLimit) -> Option<Self> {
-        let is_limited = limit.datagrams_per_second != 0 || limit.octets_per_second != 0;
+    /// Full buckets.
+    pub fn new(limit: RateLimit) -> Self {
+        let bucket = Self {
+            datagrams_per_second: AtomicU64::new(0),
+            octets_per_second: AtomicU64::new(0),
+            burst_ns: AtomicU64::new(0),
+            datagrams: AtomicU64::new(0),
+            octets: AtomicU64::new(0),
+        };
+        bucket.set(limit);
+        bucket
+    }
+
+    /// Changes what may be sent; what was taken stays taken. Who looks meanwhile may see one number changed and the other
+    /// not yet: it is one datagram more or less.
+    pub fn set(&self, limit: RateLimit) {
         let burst_ns = u64::try_from(limit.burst.as_nanos()).unwrap_or(u64::MAX);
-        is_limited.then(|| Self { limit, burst_ns, datagrams: AtomicU64::new(0), octets: AtomicU64::new(0) })
+        self.datagrams_per_second.store(limit.datagrams_per_second, Ordering::Relaxed);
+        self.octets_per_second.store(limit.octets_per_second, Ordering::Relaxed);
+        self.burst_ns.store(burst_ns, Ordering::Relaxed);
     }
 
     /// Takes a datagram of `octets` octets at `now_ns` (monotonic); false if it is one too many.
     pub fn admits(&self, octets: usize, now_ns: u64) -> bool {
-        let datagram = cost_ns(1, self.limit.datagrams_per_second);
+        let datagram = cost_ns(1, self.datagrams_per_second.load(Ordering::Relaxed));
         if !self.take(&self.datagrams, datagram, now_ns) {
             return false;
         }
-        if self.take(&self.octets, cost_ns(octets as u64, self.limit.octets_per_second), now_ns) {
+        if self.take(&self.octets, cost_ns(octets as u64, self.octets_per_second.load(Ordering::Relaxed)), now_ns) {
             return true;
         }
         // What was refused for its octets has cost no datagram.
@@ -65,9 +81,10 @@ impl Bucket {
         if cost == 0 {
             return true;
         }
+        let burst_ns = self.burst_ns.load(Ordering::Relaxed);
         let next = |full_at: u64| {
             let moved = full_at.max(now_ns).saturating_add(cost);
-            (full_at <= now_ns || moved - now_ns <= self.burst_ns).then_some(moved)
+            (full_at <= now_ns || moved - now_ns <= burst_ns).then_some(moved)
         };
         full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
     }
@@ -88,7 +105,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn bucket(datagrams_per_second: u64, octets_per_second: u64) -> Bucket {
-        Bucket::new(RateLimit { datagrams_per_second, octets_per_second, burst: Duration::from_secs(1) }).unwrap()
+        Bucket::new(RateLimit { datagrams_per_second, octets_per_second, burst: Duration::from_secs(1) })
     }
 
     /// Admitted of `count` datagrams of `octets` each in every one of `seconds` seconds.
@@ -127,8 +144,8 @@ mod tests {
     #[test]
     fn nothing_overflows() {
         let limit = RateLimit { datagrams_per_second: 1, octets_per_second: u64::MAX, burst: Duration::MAX };
-        let bucket = Bucket::new(limit).unwrap();
+        let bucket = Bucket::new(limit);
         assert!(bucket.admits(usize::MAX, u64::MAX) && bucket.admits(0, 0));
-        assert!(Bucket::new(RateLimit::default()).is_none());
+        assert!((0..1_000).all(|_| Bucket::new(RateLimit::default()).admits(1_500, 0)), "no limit");
     }
 }

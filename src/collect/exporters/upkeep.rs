@@ -81,16 +81,25 @@ impl ExporterTable {
         let mut unknown = lock(&self.unknown);
         for entry in silent {
             // It may have spoken, or been forgotten, since it was looked at.
-            let present = lock(self.shard(entry.key)).get(&entry.key).is_some_and(|e| Arc::ptr_eq(e, entry));
-            if !present || entry.silent_for(now_ns) <= EXPORTER_IDLE_S * SECOND_NS {
+            if !self.holds(entry) || entry.silent_for(now_ns) <= EXPORTER_IDLE_S * SECOND_NS {
                 continue;
             }
-            if entry.is_known() {
-                self.known.fetch_sub(1, Ordering::AcqRel);
-            } else {
-                unknown.retain(|e| !Arc::ptr_eq(e, entry));
-            }
-            self.forget(entry);
+            self.forget_counted(entry, &mut unknown);
         }
+    }
+
+    /// True if `entry` is in the table; it stays there for as long as the caller holds the pool's lock.
+    pub(in crate::collect) fn holds(&self, entry: &Arc<ExporterEntry>) -> bool {
+        lock(self.shard(entry.key)).get(&entry.key).is_some_and(|e| Arc::ptr_eq(e, entry))
+    }
+
+    /// Forgets `entry`, which the table holds, and takes it off its pool.
+    pub(in crate::collect) fn forget_counted(&self, entry: &Arc<ExporterEntry>, unknown: &mut Vec<Arc<ExporterEntry>>) {
+        if entry.is_known() {
+            self.known.fetch_sub(1, Ordering::AcqRel);
+        } else {
+            unknown.retain(|e| !Arc::ptr_eq(e, entry));
+        }
+        self.forget(entry);
     }
 }

@@ -193,7 +193,8 @@ impl Domain {
         if view.generation == generation {
             return view;
         }
-        let settings = &self.exporter.settings;
+        let decided = self.exporter.decided();
+        let settings = &decided.settings;
         let tables = self.exporter.options.read().unwrap_or_else(PoisonError::into_inner);
         let said = tables.sampling.of_domain(self.key.observation_domain);
         let fresh = OptionsView {

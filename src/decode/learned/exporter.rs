@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::decided::DecidedNow;
 use super::events::TemplateEvents;
 use super::room::ParkOverflow;
 use crate::decode::selection::DecodeSettings;
@@ -15,10 +16,8 @@ use crate::limits::OPTIONS_ENTRIES_PER_TABLE_MAX;
 /// What all domains of one exporter share: options tables and its share of the waiting room.
 #[derive(Debug)]
 pub struct ExporterState {
-    /// Who it is.
-    pub exporter: Arc<Exporter>,
-    /// The operator's decisions.
-    pub settings: DecodeSettings,
+    /// The operator's decisions: who it is, and how it is read.
+    pub(super) decided: DecidedNow,
     /// Bounds of the process.
     pub budget: Arc<LearnedBudget>,
     /// Takes the sets for which memory has no room.
@@ -45,8 +44,7 @@ impl ExporterState {
     #[must_use]
     pub fn new(exporter: Arc<Exporter>, settings: DecodeSettings, budget: Arc<LearnedBudget>) -> Self {
         Self {
-            exporter,
-            settings,
+            decided: DecidedNow::new(exporter, settings),
             budget,
             keeper: None,
             parked_sets: AtomicU64::new(0),
@@ -137,7 +135,8 @@ impl Drop for ExporterState {
         let octets = *self.options_octets.get_mut() + self.originals.octets();
         self.budget.learned_octets.fetch_sub(octets, Ordering::AcqRel);
         if *self.learned_elements.get_mut() > 0 {
-            self.settings.registry.forget(&self.exporter);
+            let decided = self.decided();
+            decided.settings.registry.forget(&decided.exporter);
         }
     }
 }

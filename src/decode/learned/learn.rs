@@ -42,8 +42,10 @@ impl Domain {
         if !set.templates.is_empty() {
             self.heard_ns.store(now_ns, Ordering::Release);
         }
-        let settings = &self.exporter.settings;
         let mut learned = self.learned();
+        // Under the lock: plans of what was decided before are compiled again under it.
+        let decided = self.exporter.decided();
+        let settings = &decided.settings;
         let current = self.plans.load_full();
         let mut changed: Option<PlanTable> = None;
         let (mut fresh, mut gone) = (Vec::new(), Vec::new());

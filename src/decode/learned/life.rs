@@ -128,14 +128,14 @@ impl Domain {
 
     /// Drops parked sets that are older than the settings allow.
     pub fn expire_parked(&self, now_ns: u64) -> ParkedCounts {
-        let age = self.exporter.settings.park_age_ns;
+        let age = self.exporter.decided().settings.park_age_ns;
         let before_ns = now_ns.saturating_sub(age);
         self.release_lists(before_ns);
         let mut learned = self.learned();
         // What the keeper could not take at once, and what goes with the next datagram, has another turn.
         let later_ns = before_ns.saturating_sub(age);
         let own_ns = if self.exporter.keeper.is_some() { later_ns } else { before_ns };
-        let returned_ns = now_ns.saturating_sub(self.exporter.settings.park_disk_age_ns);
+        let returned_ns = now_ns.saturating_sub(self.exporter.decided().settings.park_disk_age_ns);
         let counts = learned.expire(|waits| match waits {
             Waits::Own => own_ns,
             Waits::Inner(_) => before_ns,

@@ -3,6 +3,7 @@
 //! The data path reads plans without a lock and changes them copy-on-write under the domain's; a miss looks again and parks
 //! under that same lock. All of it is bounded, by itself, by exporter and by process, and a status can be asked of all of it.
 
+mod decided;
 mod domain;
 mod events;
 mod exporter;
@@ -16,6 +17,7 @@ mod tables;
 mod taught;
 mod waiting;
 
+pub use self::decided::Decided;
 pub use self::domain::Domain;
 pub use self::events::{TemplateEventCounts, TemplateNews};
 pub use self::exporter::ExporterState;

@@ -67,7 +67,8 @@ impl Domain {
     /// What options say of the rate of the whole domain: 1 in N, and how that is known.
     #[must_use]
     pub fn sampling(&self) -> (u32, crate::flow::SamplingSource) {
-        let settings = &self.exporter.settings;
+        let decided = self.exporter.decided();
+        let settings = &decided.settings;
         settings
             .sampling_override
             .map_or_else(|| self.options_view().sampling, |rate| (rate, crate::flow::SamplingSource::Override))

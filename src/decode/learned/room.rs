@@ -170,7 +170,7 @@ impl Domain {
             return Some(plan);
         }
         learned.waits.note(id, envelope.receive_ns);
-        if self.exporter.settings.park_age_ns == 0 {
+        if self.exporter.decided().settings.park_age_ns == 0 {
             outcome.drop_set(SetDropKind::UnknownTemplate);
             return None;
         }

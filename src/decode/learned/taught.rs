@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::decided::Decided;
 use super::domain::Domain;
 use super::exporter::ExporterState;
 use super::room::Envelope;
@@ -42,7 +43,7 @@ impl Domain {
             exporter.learn_names(of, names, view);
         }
         if let Some(types) = &plan.types
-            && exporter.settings.profile.teaches_elements
+            && exporter.decided().settings.profile.teaches_elements
         {
             outcome.elements_refused += u32::from(!exporter.learn_type(types, view));
         }
@@ -68,7 +69,8 @@ impl Domain {
         batch: &mut FlowBatch,
     ) {
         let exporter = &self.exporter;
-        let (header, settings) = (&envelope.header, &exporter.settings);
+        let decided = exporter.decided();
+        let (header, settings) = (&envelope.header, &decided.settings);
         let context = RunContext {
             clock: MessageClock::of(header, envelope.receive_ns, settings.selection.receive_window),
             version: header.version,
@@ -76,7 +78,7 @@ impl Domain {
             exporter: 0,
             sampling_override: settings.sampling_override,
             sampling_domain: (1, SamplingSource::Unknown),
-            around: Some(self.around()),
+            around: Some(self.around(&decided)),
             sampling_tables: None,
             options: None,
         };
@@ -87,8 +89,9 @@ impl Domain {
     }
 
     /// What a plan asks of the domain while it runs.
-    pub(in crate::decode) fn around(&self) -> Around<'_> {
-        let ExporterState { exporter, settings, budget, originals, .. } = &*self.exporter;
+    pub(in crate::decode) fn around<'a>(&'a self, decided: &'a Decided) -> Around<'a> {
+        let Decided { exporter, settings } = decided;
+        let ExporterState { budget, originals, .. } = &*self.exporter;
         Around {
             session: self.key.session,
             settings,
@@ -129,17 +132,18 @@ impl ExporterState {
     }
     /// Tells the registry what the exporter calls `element`; false if that was refused.
     fn teach(&self, element: ElementId, name: &str, data_type: DataType) -> bool {
-        let registry = &self.settings.registry;
+        let decided = self.decided();
+        let registry = &decided.settings.registry;
         // Room first: two workers may read type records of one exporter at once.
         let has_room = LearnedBudget::reserve(&self.learned_elements, 1, LEARNED_ELEMENTS_PER_EXPORTER_MAX as u64);
         if !has_room {
-            return registry.knows(&self.exporter, element, name, data_type);
+            return registry.knows(&decided.exporter, element, name, data_type);
         }
         if !self.purse().take(ELEMENT_OCTETS) {
             self.learned_elements.fetch_sub(1, Ordering::AcqRel);
-            return registry.knows(&self.exporter, element, name, data_type);
+            return registry.knows(&decided.exporter, element, name, data_type);
         }
-        let taught = registry.teach(&self.exporter, element, name, data_type);
+        let taught = registry.teach(&decided.exporter, element, name, data_type);
         if taught != Taught::New {
             self.learned_elements.fetch_sub(1, Ordering::AcqRel);
             self.purse().give(ELEMENT_OCTETS);

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::DecodePlan;
+use crate::decode::selection::DecodeSettings;
 use crate::flow::Version;
 use crate::limits::{TEMPLATE_AGE_IPFIX_S, TEMPLATE_AGE_V9_S};
 
@@ -28,7 +29,28 @@ pub(in crate::decode) struct Life {
     before: Option<u16>,
 }
 
+impl Life {
+    /// The same, as it stands now.
+    fn clone_now(&self) -> Self {
+        Self {
+            used: AtomicBool::new(self.used.load(Ordering::Relaxed)),
+            used_ns: AtomicU64::new(self.used_ns.load(Ordering::Relaxed)),
+            author: self.author,
+            before: self.before,
+        }
+    }
+}
+
 impl DecodePlan {
+    /// The same template compiled for `settings`, with the age and the authors of this one.
+    pub(in crate::decode) fn compiled_again(&self, version: Version, settings: &DecodeSettings) -> Self {
+        let again = Self::compile(self.template.clone(), version, settings, self.learned_ns);
+        again.refreshed_ns.store(self.refreshed_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+        again.interval_ns.store(self.interval_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+        again.flow_keys.store(self.flow_keys.load(Ordering::Relaxed), Ordering::Relaxed);
+        Self { life: self.life.clone_now(), ..again }
+    }
+
     /// The same layout came again.
     pub(in crate::decode) fn refresh(&self, now_ns: u64) {
         let last = self.refreshed_ns.swap(now_ns, Ordering::Relaxed);

@@ -38,7 +38,7 @@ impl ParkOverflow for Shelf {
 fn shelf() -> (Arc<Shelf>, Bench, Arc<Domain>) {
     let shelf = Arc::new(Shelf { sets: Mutex::default(), says: Mutex::new(Stored::Taken), looks: 0.into() });
     let mut bench = Bench::new();
-    let exporter = Arc::clone(&bench.state.exporter);
+    let exporter = Arc::clone(&bench.state.decided().exporter);
     let keeper = Arc::clone(&shelf) as Arc<dyn ParkOverflow>;
     let state = ExporterState::new(exporter, DecodeSettings::default(), Arc::default()).overflowing_to(keeper);
     bench.state = Arc::new(state);

@@ -26,8 +26,9 @@ fn type_record(pen: u32, id: u16, data_type: u8, name: &str) -> Vec<u8> {
 }
 
 fn name_of(bench: &Bench, pen: u32, id: u16) -> Option<(String, DataType)> {
-    let registry = &bench.state.settings.registry;
-    let found = registry.find(&bench.state.exporter, Version::Ipfix, ElementId { pen, id }, None)?;
+    let decided = bench.state.decided();
+    let registry = &decided.settings.registry;
+    let found = registry.find(&decided.exporter, Version::Ipfix, ElementId { pen, id }, None)?;
     Some((found.name.into_owned(), found.data_type))
 }
 
@@ -71,7 +72,7 @@ fn a_11_a_million_type_records_stay_within_the_bound() {
     let mut bench = Bench::with(teaching());
     let domain = bench.domain(Version::Ipfix, 1);
     bench.decode(&domain, &ipfix(1, 0, &[set(3, &type_template())]));
-    let registry = Arc::clone(&bench.state.settings.registry);
+    let registry = Arc::clone(&bench.state.decided().settings.registry);
     let budget = Arc::clone(&bench.state.budget);
     let mut refused = 0;
     for first in (0..1_000_000_u32).step_by(2_000) {
@@ -88,7 +89,7 @@ fn a_11_a_million_type_records_stay_within_the_bound() {
     let known = type_record(900_000, 1, 4, "flood");
     assert_eq!(bench.decode(&domain, &ipfix(1, 0, &[set(300, &known)])).elements_refused, 0);
     domain.retire();
-    let exporter = Arc::clone(&bench.state.exporter);
+    let exporter = Arc::clone(&bench.state.decided().exporter);
     drop((domain, bench));
     assert_eq!(budget.learned_octets.load(Ordering::Relaxed), 0);
     assert_eq!(registry.find(&exporter, Version::Ipfix, ElementId { pen: 900_000, id: 1 }, None), None);

@@ -39,15 +39,22 @@ const ORIGINAL_OCTETS: u64 = 512;
 /// The exporters that one mediator has spoken for.
 #[derive(Debug, Default)]
 pub(in crate::decode) struct OriginalsTable {
-    known: RwLock<FxHashMap<(IpAddr, u32), Original>>,
-    rules: Option<Arc<dyn Originals>>,
+    known: RwLock<Known>,
     octets: AtomicU64,
+}
+
+/// Who is known, and who knows more.
+#[derive(Debug, Default)]
+struct Known {
+    of: FxHashMap<(IpAddr, u32), Original>,
+    rules: Option<Arc<dyn Originals>>,
 }
 
 impl OriginalsTable {
     /// An empty one that asks `rules`.
     pub(in crate::decode) fn asking(rules: Arc<dyn Originals>) -> Self {
-        Self { rules: Some(rules), ..Self::default() }
+        let known = Known { rules: Some(rules), ..Known::default() };
+        Self { known: RwLock::new(known), ..Self::default() }
     }
 
     /// Gives `then` the exporter at `address` behind `mediator`; None if there is no room for one more.
@@ -61,26 +68,48 @@ impl OriginalsTable {
     ) -> Option<T> {
         let key = (address, observation_domain);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(original) = known.get(&key) {
+        if let Some(original) = known.of.get(&key) {
             return Some(then(original));
         }
         // Under a flood of forged originals a full table costs no lock of its own.
-        if known.len() >= ORIGINALS_PER_MEDIATOR_MAX {
+        if known.of.len() >= ORIGINALS_PER_MEDIATOR_MAX {
             return None;
         }
         drop(known);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains_key(&key) {
-            let full = known.len() >= ORIGINALS_PER_MEDIATOR_MAX;
+        if !known.of.contains_key(&key) {
+            let full = known.of.len() >= ORIGINALS_PER_MEDIATOR_MAX;
             if full || !LearnedBudget::reserve(&budget.learned_octets, ORIGINAL_OCTETS, budget.learned_octets_max) {
                 return None;
             }
             self.octets.fetch_add(ORIGINAL_OCTETS, Ordering::AcqRel);
-            known.insert(key, self.ask(address, observation_domain, mediator));
+            let original = known.ask(address, observation_domain, mediator);
+            known.of.insert(key, original);
         }
-        known.get(&key).map(then)
+        known.of.get(&key).map(then)
     }
 
+    /// Asks `rules` from now on, and again for whom it knows.
+    pub(in crate::decode) fn follow(&self, rules: Option<Arc<dyn Originals>>, budget: &LearnedBudget) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.rules = rules;
+        known.of.clear();
+        // Under the lock: who puts one in counts it there too.
+        budget.learned_octets.fetch_sub(self.octets.swap(0, Ordering::AcqRel), Ordering::AcqRel);
+    }
+
+    /// How many there are.
+    pub(in crate::decode) fn len(&self) -> usize {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).of.len()
+    }
+
+    /// What it takes of the budget.
+    pub(in crate::decode) fn octets(&self) -> u64 {
+        self.octets.load(Ordering::Acquire)
+    }
+}
+
+impl Known {
     #[cold]
     fn ask(&self, address: IpAddr, observation_domain: u32, mediator: &Exporter) -> Original {
         if let Some(rules) = &self.rules {
@@ -88,15 +117,5 @@ impl OriginalsTable {
         }
         let exporter = Exporter { tenant: Arc::clone(&mediator.tenant), ..Exporter::of_address(address) };
         Original { exporter: Arc::new(exporter), sampling_default: None, sampling_override: None }
-    }
-
-    /// How many there are.
-    pub(in crate::decode) fn len(&self) -> usize {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// What it takes of the budget.
-    pub(in crate::decode) fn octets(&self) -> u64 {
-        self.octets.load(Ordering::Acquire)
     }
 }

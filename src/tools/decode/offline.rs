@@ -242,11 +242,11 @@ impl Peer {
         let rejected = self.summary.rejected.iter().sum();
         let spell = |count| (count != 0).then_some(Spell { since_ns: seen.first_ns, count });
         ExporterStatus {
-            tenant: Arc::clone(&self.state.exporter.tenant),
+            tenant: Arc::clone(&self.state.decided().exporter.tenant),
             address,
             name: None,
-            switch_id: self.state.exporter.switch_id.to_string(),
-            maker: self.state.settings.profile.maker,
+            switch_id: self.state.decided().exporter.switch_id.to_string(),
+            maker: self.state.decided().settings.profile.maker,
             known: seen.records != 0,
             is_gateway: false,
             first_seen_ns: seen.first_ns,

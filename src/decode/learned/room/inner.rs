@@ -65,7 +65,7 @@ impl Domain {
             return Await::Known;
         }
         let octets = body.len() as u64 + PARKED_OVERHEAD_OCTETS;
-        let hopeless = self.exporter.settings.park_age_ns == 0 || learned.given_up.contains(&inner);
+        let hopeless = self.exporter.decided().settings.park_age_ns == 0 || learned.given_up.contains(&inner);
         if hopeless || !self.reserve_parked(octets) {
             return Await::Hopeless;
         }

@@ -168,7 +168,7 @@ impl Domain {
         if self.exporter.keeper.is_none() || !self.has_parked() {
             return done;
         }
-        let before_ns = now_ns.saturating_sub(self.exporter.settings.park_age_ns);
+        let before_ns = now_ns.saturating_sub(self.exporter.decided().settings.park_age_ns);
         let mut learned = self.learned();
         learned.parked.retain(|set| {
             if set.waits != Waits::Own || set.envelope.receive_ns >= before_ns {

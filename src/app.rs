@@ -4,6 +4,7 @@
 //! receives before everything behind it runs. Drain, in one place: [`Running::drain`]. Only main and
 //! the tools may import this module.
 
+mod reload;
 pub(crate) mod rows;
 mod signals;
 mod spool;
@@ -11,6 +12,7 @@ mod spool;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -24,16 +26,27 @@ use crate::monitor::{Monitor, MonitorInputs};
 use crate::queue::{self, Batchers, FlowSender, Outlet};
 use crate::refresh::{Certificate, RefreshInputs, Refresher};
 use crate::sink::stdout::StdoutOutlet;
-use crate::sink::{self, Output, Sink, SpoolEnds};
+use crate::sink::{self, Aim, Output, Sink, SpoolEnds};
 use crate::spool::{DeadLetters, Stats};
-use crate::web::{self, Announcement, Health, Liveness, Readiness, Sources, WebServer};
+use crate::web::{self, Announcement, ConfigRow, Health, Liveness, Readiness, Sources, WebServer};
 
+use reload::{Outcome, Reach, Reloader};
+pub use signals::Signals;
 use spool::RunningSpool;
 
 /// Share of `batch_interval` that a worker's batch may wait at most before the batcher's own begins.
 const WORKER_SHARE_OF_INTERVAL: u32 = 4;
 /// Between two looks at threads that are about to end.
 const POLL: Duration = Duration::from_millis(5);
+
+impl RunningSink {
+    fn aim(&self) -> Option<Aim> {
+        match self {
+            Self::Backend(sink) => Some(sink.aim()),
+            Self::Stdout(_) => None,
+        }
+    }
+}
 
 /// The collector as a whole.
 #[derive(Debug)]
@@ -50,6 +63,12 @@ enum RunningSink {
 struct Course {
     ready: AtomicBool,
     draining: AtomicBool,
+}
+
+impl Course {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
 }
 
 /// A collector that runs.
@@ -72,6 +91,9 @@ pub struct Running {
     web: WebServer,
     /// Stands as long as the HTTP side answers.
     announcement: Option<Announcement>,
+    /// How reading the configuration again went.
+    outcome: Outcome,
+    clock: Clock,
 }
 
 impl std::fmt::Debug for Running {
@@ -133,7 +155,14 @@ impl App {
             .context("the worker threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
         let monitor = start_monitor(&settings, &clock, &metrics, &table, &listeners);
         let course = Arc::new(Course::default());
-        let sources = sources(&settings, &metrics, &table, &listeners, &course, &monitor, &clock, spool_stats);
+        let (outcome, aim) = (Outcome::started(clock.unix_ns()), sink.aim());
+        metrics.config().taken_up_at.set(clock.unix_ns() / 1_000_000_000);
+        let mut sources = sources(&settings, &metrics, &table, &listeners, &course, &monitor, &clock, spool_stats);
+        let (asked, shown) = (outcome.clone(), aim.clone());
+        sources.config = Box::new(move || asked.now());
+        if let Some(aim) = shown {
+            sources.health = Box::new(move || health(aim.display()));
+        }
         let web = web::start(settings.web.clone(), sources, clock.clone())?;
         let announcement = web::announce(&settings.targets, &instance, web.address());
         let refresher = start_refresher(&sink, &web, &clock, &metrics)?;
@@ -154,6 +183,8 @@ impl App {
             _refresher: refresher,
             web,
             announcement,
+            outcome,
+            clock,
         })
     }
 }
@@ -242,18 +273,18 @@ fn start_monitor(
 /// What follows files, on both sides.
 fn start_refresher(sink: &RunningSink, web: &WebServer, clock: &Clock, metrics: &Metrics) -> anyhow::Result<Refresher> {
     let secrets = metrics.secrets();
-    let mut values = web.watched();
+    let of_web = web.watched();
+    let aim = sink.aim();
     let mut certificates = vec![Certificate {
         name: "the HTTP side's certificate",
         expires: web.certificate_expires(),
         gauge: secrets.http_expiry.clone(),
     }];
-    if let RunningSink::Backend(sink) = sink {
-        values.extend(sink.watched());
-        for (name, expires, gauge) in sink.certificates(&secrets) {
-            certificates.push(Certificate { name, expires, gauge });
-        }
+    for (name, expires, gauge) in aim.iter().flat_map(|aim| aim.certificates(&secrets)) {
+        certificates.push(Certificate { name, expires, gauge });
     }
+    let of_sink = move || aim.iter().flat_map(Aim::watched).collect::<Vec<_>>();
+    let values = Box::new(move || of_web.iter().cloned().chain(of_sink()).collect());
     Refresher::start(RefreshInputs { values, certificates, metrics: secrets, clock: clock.clone() })
         .context("the thread that reads secrets again cannot start; check the process's limits (ulimit -u, pids.max)")
 }
@@ -282,11 +313,8 @@ fn sources(
         batch_size: settings.queue.batch_size,
         batch_interval: settings.queue.batch_interval + settings.collect.flow_batch_age,
         listeners: listeners.to_vec(),
-        health: Box::new(move || Health {
-            status: "healthy".to_owned(),
-            service: "clarion-collector".to_owned(),
-            backend_url: backend_url.clone(),
-        }),
+        health: Box::new(move || health(backend_url.clone())),
+        config: Box::new(ConfigRow::default),
         ready: Box::new(move || readiness(&ready)),
         live: Box::new(move || {
             let stale = heartbeats.stale();
@@ -308,6 +336,10 @@ fn sources(
             details.filter(wanted).map(|d| rows::detail(d, query, &names)).collect()
         }),
     }
+}
+
+fn health(backend_url: String) -> Health {
+    Health { status: "healthy".to_owned(), service: "clarion-collector".to_owned(), backend_url }
 }
 
 /// A fault of the process, not of one exporter.
@@ -368,6 +400,20 @@ impl Running {
             RunningSink::Stdout(outlet) if outlet.broken() => Some("standard output was closed".to_owned()),
             _ => None,
         }
+    }
+
+    /// Reads the configuration again for each of `wishes` from now on; `loaded` is the one that was started with.
+    fn heed_hangups(&self, loaded: Loaded, wishes: Receiver<()>) -> std::io::Result<()> {
+        let reach = Reach {
+            table: Arc::clone(&self.table),
+            writing: self.batchers.writing(),
+            aim: self.sink.aim(),
+            instance: self.instance.clone(),
+        };
+        let (metrics, books) = (self.metrics.config(), self.metrics.books.clone());
+        let (outcome, course) = (self.outcome.clone(), Arc::clone(&self.course));
+        let reloader = Reloader { running: loaded, reach, outcome, metrics, books, clock: self.clock.clone(), course };
+        reloader.start(wishes)
     }
 
     /// Ends readiness: `/readyz` answers 503 from here on, receiving goes on.
@@ -433,15 +479,16 @@ impl Running {
     }
 }
 
-/// The command `run`: the collector until a signal or a fault.
+/// The command `run`: the collector until a signal or a fault. `signals` were installed before anything that takes time.
 ///
 /// # Errors
 /// What kept it from starting.
-pub fn run(loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub fn run(loaded: Loaded, mut signals: Signals) -> anyhow::Result<ExitCode> {
     let drain_delay = loaded.settings.drain_delay;
-    // Before anything that takes time: a signal during the start must not be lost.
-    let signals = signals::Signals::install().context("signals cannot be received")?;
-    let running = App::start(loaded.settings, Clock::system())?;
+    let running = App::start(loaded.settings.clone(), Clock::system())?;
+    if let Some(wishes) = signals.hangups() {
+        running.heed_hangups(loaded, wishes).context("the thread that reads the configuration again cannot start")?;
+    }
     let cause = signals.wait(|| running.fault());
     let faulty = matches!(cause, signals::Cause::Fault(_));
     match &cause {

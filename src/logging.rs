@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -26,14 +27,13 @@ const LEVEL_VARIABLE: &str = "CLARION_COLLECTOR_LOG_LEVEL";
 /// # Errors
 /// If the level is no filter, or logging has been started already.
 pub fn start(settings: &LogSettings, instance: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.level)
-        .map_err(|e| anyhow::anyhow!("[log] level = {:?} is no filter ({e}): write info", settings.level))?;
+    let NewLevel(filter) = NewLevel::parse(&settings.level)?;
     let lines = Lines {
         json: settings.format == LogFormat::Json,
         colours: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
         instance: instance.to_owned(),
     };
-    tracing_subscriber::fmt()
+    let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
@@ -41,8 +41,40 @@ pub fn start(settings: &LogSettings, instance: &str) -> anyhow::Result<()> {
         // that is closed: the reader of the log would take every thread that logs with it.
         .log_internal_errors(false)
         .event_format(lines)
-        .try_init()
-        .map_err(|e| anyhow::anyhow!("logging cannot start: {e}"))
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    builder.try_init().map_err(|e| anyhow::anyhow!("logging cannot start: {e}"))?;
+    // Logging starts once, so nothing was there before.
+    let _ = FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
+    Ok(())
+}
+
+/// Exchanges the filter of the lines.
+type SetFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+static FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+/// A level or directives, ready to be used.
+#[derive(Debug)]
+pub struct NewLevel(EnvFilter);
+
+impl NewLevel {
+    /// Reads `[log] level`.
+    ///
+    /// # Errors
+    /// It is no filter.
+    pub fn parse(level: &str) -> anyhow::Result<Self> {
+        EnvFilter::try_new(level)
+            .map(Self)
+            .map_err(|e| anyhow::anyhow!("[log] level = {level:?} is no filter ({e}): write info"))
+    }
+}
+
+/// Lines are chosen by `level` from now on, where [`start`] was called.
+pub fn set_level(level: NewLevel) {
+    if let Some(set) = FILTER.get() {
+        set(level.0);
+    }
 }
 
 /// Starts logging for a tool: warnings only, unless the environment asks for more.

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clarion_collector::cli::Command;
 use clarion_collector::config::{self, Overrides};
 use clarion_collector::{app, logging, tools};
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
 }
 
 fn collector(overrides: &Overrides) -> anyhow::Result<ExitCode> {
+    // Before anything that takes time: a signal during the start must neither be lost nor end the process half-way.
+    let signals = app::Signals::install().context("signals cannot be received")?;
     let loaded = config::load_here(overrides)?;
     let (instance, _) = config::instance::resolve(&loaded.settings);
     logging::start(&loaded.settings.log, &instance)?;
@@ -35,7 +38,7 @@ fn collector(overrides: &Overrides) -> anyhow::Result<ExitCode> {
         None => tracing::info!("no configuration file: defaults, environment and flags"),
     }
     logging::write_notes(&loaded.notes);
-    app::run(loaded)
+    app::run(loaded, signals)
 }
 
 fn tool(command: &Command) -> anyhow::Result<ExitCode> {

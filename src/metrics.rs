@@ -6,6 +6,7 @@
 //! registers a metric on the data path: handles are taken when a thread is built.
 
 mod catalog;
+mod config;
 mod drops;
 mod handles;
 mod histogram;
@@ -17,6 +18,7 @@ mod spooled;
 mod text;
 
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
+pub use config::ConfigMetrics;
 pub use drops::{DROP_REASONS, RecordDrop};
 pub use handles::{
     BatcherMetrics, Books, Held, QueueMetrics, REQUEST_CODES, SinkMetrics, SocketMetrics, WebMetrics, WorkerMetrics,
@@ -136,6 +138,7 @@ pub struct Metrics {
     sink: SinkMetrics,
     web: WebMetrics,
     secrets: SecretMetrics,
+    config: ConfigMetrics,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -236,6 +239,7 @@ impl Metrics {
         let batchers = (0..shape.batchers).map(|b| BatcherMetrics::register(&mut registrar, &books, b)).collect();
         let queue = QueueMetrics::register(&mut registrar, &books);
         let secrets = SecretMetrics::register(&mut registrar);
+        let config = ConfigMetrics::register(&mut registrar);
         let sink = SinkMetrics::register(&mut registrar, &books, &secrets, shape);
         let web = WebMetrics::register(&mut registrar);
         registrar
@@ -258,6 +262,7 @@ impl Metrics {
             sink,
             web,
             secrets,
+            config,
         })
     }
 
@@ -301,6 +306,12 @@ impl Metrics {
     #[must_use]
     pub fn web(&self) -> WebMetrics {
         self.web.clone()
+    }
+
+    /// Handles of the configuration.
+    #[must_use]
+    pub fn config(&self) -> ConfigMetrics {
+        self.config.clone()
     }
 
     /// Handles of secrets and certificates.

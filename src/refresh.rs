@@ -34,8 +34,8 @@ pub struct Certificate {
 
 /// What is looked at.
 pub struct RefreshInputs {
-    /// Values that follow files.
-    pub values: Vec<Arc<dyn Refresh>>,
+    /// Values that follow files, as they are now.
+    pub values: Box<dyn Fn() -> Vec<Arc<dyn Refresh>> + Send>,
     /// Certificates in use.
     pub certificates: Vec<Certificate>,
     /// Where it is counted.
@@ -93,10 +93,11 @@ struct Rounds {
 
 impl Rounds {
     fn turn(&mut self) {
-        for value in &self.inputs.values {
+        let values = (self.inputs.values)();
+        for value in &values {
             tell(value.name(), &value.refresh_settled(), &self.inputs.metrics);
         }
-        let stale = self.inputs.values.iter().map(|value| value.stale_files()).sum::<usize>();
+        let stale = values.iter().map(|value| value.stale_files()).sum::<usize>();
         self.inputs.metrics.stale.set(stale as u64);
         self.look_at_certificates();
     }
@@ -162,9 +163,9 @@ mod tests {
         let path = folder.path().join("token");
         std::fs::write(&path, "one").unwrap();
         let token: Watched<Secret> = open(&SecretSource::File(path.clone()), "[x] token_file").unwrap().unwrap();
-        let metrics = metrics();
+        let (metrics, shared) = (metrics(), token.clone());
         let inputs = RefreshInputs {
-            values: vec![token.shared()],
+            values: Box::new(move || vec![shared.shared()]),
             certificates: vec![],
             metrics: metrics.clone(),
             clock: Clock::system(),
@@ -190,7 +191,8 @@ mod tests {
         let expires = Arc::clone(&end);
         let certificate =
             Certificate { name: "c", expires: Box::new(move || expires.load(Ordering::Acquire)), gauge: gauge.clone() };
-        let inputs = RefreshInputs { values: vec![], certificates: vec![certificate], metrics: metrics(), clock };
+        let inputs =
+            RefreshInputs { values: Box::new(Vec::new), certificates: vec![certificate], metrics: metrics(), clock };
         let mut rounds = Rounds { told: vec![0], inputs };
         let mut told_at = |seconds: u64| {
             hand.advance(seconds * NS_PER_S);
@@ -216,7 +218,7 @@ mod tests {
             gauge: Tally::default(),
         };
         let inputs = RefreshInputs {
-            values: vec![],
+            values: Box::new(Vec::new),
             certificates: vec![certificate],
             metrics: metrics(),
             clock: Clock::system(),

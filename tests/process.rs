@@ -14,6 +14,8 @@ mod ends;
 mod fields;
 #[path = "process/network.rs"]
 mod network;
+#[path = "process/reload.rs"]
+mod reload;
 #[path = "process/spool.rs"]
 mod spool;
 #[path = "process/streams.rs"]

@@ -1,7 +1,8 @@
-//! SIGTERM and SIGINT: the first asks for a drain, a second ends the process at once.
+//! SIGTERM and SIGINT: the first asks for a drain, a second ends the process at once. SIGHUP asks for the configuration to be
+//! read again; one such wish waits at most.
 
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,18 +24,23 @@ pub(super) enum Cause {
 
 /// The installed handlers.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub struct Signals {
     first: Receiver<&'static str>,
+    hangups: Option<Receiver<()>>,
 }
 
 impl Signals {
-    /// Installs both handlers on a thread of their own.
-    pub(super) fn install() -> io::Result<Self> {
+    /// Installs the handlers on a thread of their own: from here on a signal waits until somebody can heed it.
+    ///
+    /// # Errors
+    /// The system refuses a handler or a thread.
+    pub fn install() -> io::Result<Self> {
         let (sender, first) = channel();
+        let (wish, hangups) = sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let (mut term, mut interrupt) = {
+        let (mut term, mut interrupt, mut hangup) = {
             let _inside = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
         };
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             runtime.block_on(async move {
@@ -43,6 +49,11 @@ impl Signals {
                     let name = tokio::select! {
                         _ = term.recv() => "SIGTERM",
                         _ = interrupt.recv() => "SIGINT",
+                        _ = hangup.recv() => {
+                            // One that waits already will see this change too; nobody waits for them in a drain's end.
+                            let _ = wish.try_send(());
+                            continue;
+                        }
                     };
                     if told {
                         tracing::error!(signal = name, "second signal: ending at once, what is in memory is lost");
@@ -54,7 +65,12 @@ impl Signals {
                 }
             });
         })?;
-        Ok(Self { first })
+        Ok(Self { first, hangups: Some(hangups) })
+    }
+
+    /// The wishes for a reload, those included that came before anybody could heed them; once.
+    pub(super) fn hangups(&mut self) -> Option<Receiver<()>> {
+        self.hangups.take()
     }
 
     /// Waits for the first signal or for `fault` to say why the process cannot go on.

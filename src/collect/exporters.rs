@@ -435,6 +435,12 @@ impl ExporterTable {
         self.known.load(Ordering::Acquire) + lock(&self.unknown).len()
     }
 
+    /// Octets that all of them have learned.
+    #[cfg(test)]
+    pub(super) fn learned_octets(&self) -> u64 {
+        self.budget.learned_octets.load(Ordering::Acquire)
+    }
+
     /// True if nobody has sent anything yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -168,6 +168,3 @@ impl Domains {
         followed
     }
 }
-
-#[cfg(test)]
-mod tests;

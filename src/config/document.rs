@@ -23,7 +23,8 @@ pub fn default_file() -> String {
         };
         let aliases: String =
             key.variable_aliases.iter().map(|alias| format!(", alias {VARIABLE_PREFIX}{alias}")).collect();
-        let _ = writeln!(text, "# Range: {}{computed}.", range_text(&key.kind));
+        let reloads = if key.reloads { " SIGHUP takes it up." } else { "" };
+        let _ = writeln!(text, "# Range: {}{computed}.{reloads}", range_text(&key.kind));
         let _ = writeln!(text, "# {}{aliases}, --{}", names(index).variable, names(index).flag);
         let _ = writeln!(text, "#{} = {}", key.name, toml_preset(key));
     }
@@ -43,8 +44,9 @@ fn toml_preset(key: &Key) -> String {
 /// The table of all keys for the manual, in Markdown.
 #[must_use]
 pub fn key_table() -> String {
-    let mut text =
-        String::from("| key | default | range | meaning | flag, variable |\n| --- | --- | --- | --- | --- |\n");
+    let mut text = String::from(
+        "| key | default | range | meaning | SIGHUP | flag, variable |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
     for (index, key) in KEYS.iter().enumerate() {
         let default = match key.preset {
             Preset::Computed(how) => format!("`\"auto\"`: {how}"),
@@ -53,9 +55,10 @@ pub fn key_table() -> String {
         let (range, names) = (range_text(&key.kind), names(index));
         let _ = writeln!(
             text,
-            "| `{}` | {default} | {range} | {} | `--{}` `{}` |",
+            "| `{}` | {default} | {range} | {} | {} | `--{}` `{}` |",
             key.display(),
             key.help,
+            if key.reloads { "yes" } else { "" },
             names.flag,
             names.variable
         );

@@ -43,7 +43,7 @@ pub(super) const EXPORTER_FIELDS: &[&str] = &[
 ];
 
 /// What a file says.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Content {
     pub(super) written: Vec<Written>,
     pub(super) listeners: Vec<Row>,

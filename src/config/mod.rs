@@ -23,6 +23,7 @@ mod machine;
 mod memory;
 mod profile;
 mod proxy;
+mod reload;
 mod resolve;
 mod spool;
 mod url;
@@ -37,6 +38,7 @@ pub use flags::{command, parse_command_line};
 pub use keys::{KEYS, Key, Kind, Preset, VARIABLE_PREFIX};
 pub use machine::{DEFAULT_FILE, Machine};
 pub use memory::{MemoryPost, approximate};
+pub use reload::{Reload, reload};
 pub use spool::SpoolPlan;
 pub use url::{BaseUrl, mask};
 pub use written::Overrides;
@@ -49,6 +51,7 @@ use crate::queue::QueueSettings;
 use crate::sink::SinkSettings;
 use crate::web::{TargetsSettings, WebSettings};
 use error::Faults;
+use reload::Basis;
 use values::Values;
 use written::{Origin, Scalar, Written};
 
@@ -113,6 +116,8 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// The file that was read.
     pub file: Option<PathBuf>,
+    /// What it was made of.
+    basis: Basis,
 }
 
 /// A key in effect.
@@ -164,29 +169,51 @@ pub fn load(
     variables: impl IntoIterator<Item = (String, String)>,
     machine: &Machine,
 ) -> Result<Loaded, ConfigErrors> {
-    let mut faults = Faults::default();
+    let (mut faults, mut notes) = (Faults::default(), Vec::new());
+    let Read { values, content, proxies, file } = read(overrides, variables, machine, &mut faults, &mut notes);
+    let basis = Basis { overrides: overrides.clone(), machine: machine.clone(), values, content, proxies };
+    let mut values = basis.values.clone();
+    let (content, proxies) = (&basis.content, &basis.proxies);
+    let settings = resolve::settings(&mut values, content, machine, proxies, None, &mut faults, &mut notes);
+    let effective = effective(&values, &settings, content);
+    faults.or(Loaded { settings, effective, notes, file, basis })
+}
+
+/// What was written, checked key by key.
+struct Read {
+    values: Values,
+    content: file::Content,
+    proxies: proxy::Variables,
+    file: Option<PathBuf>,
+}
+
+fn read(
+    overrides: &Overrides,
+    variables: impl IntoIterator<Item = (String, String)>,
+    machine: &Machine,
+    faults: &mut Faults,
+    notes: &mut Vec<Note>,
+) -> Read {
     let mut environment = environment::read(variables);
-    let mut notes = std::mem::take(&mut environment.notes);
+    notes.append(&mut environment.notes);
     let path = overrides
         .file
         .clone()
         .or_else(|| environment.file.as_ref().map(PathBuf::from))
         .or_else(|| machine.default_file.clone().filter(|path| path.exists()));
-    let content = path.as_ref().map(|path| file::read(path, &mut faults)).unwrap_or_default();
-    mode(overrides.mode.as_ref().or(environment.mode.as_ref()), &mut faults, &mut notes);
+    let content = path.as_ref().map(|path| file::read(path, faults)).unwrap_or_default();
+    mode(overrides.mode.as_ref().or(environment.mode.as_ref()), faults, notes);
 
     let mut written = content.written.clone();
     written.append(&mut environment.written);
-    written.extend(flags_written(overrides, &mut faults));
-    let mut values = Values::of(&written, &mut faults, &mut notes);
+    written.extend(flags_written(overrides, faults));
+    let mut values = Values::of(&written, faults, notes);
     if let Some(pod_name) = environment.pod_name
         && values.text("instance.name").is_empty()
     {
         values.set("instance.name", value::Value::Text(pod_name), Origin::Variable("POD_NAME".to_owned()));
     }
-    let settings = resolve::settings(&mut values, &content, machine, &environment.proxies, &mut faults, &mut notes);
-    let effective = effective(&values, &settings, &content);
-    faults.or(Loaded { settings, effective, notes, file: path })
+    Read { values, content, proxies: environment.proxies, file: path }
 }
 
 /// Loads the configuration of this process: its environment and machine.
@@ -194,10 +221,13 @@ pub fn load(
 /// # Errors
 /// As [`load`].
 pub fn load_here(overrides: &Overrides) -> Result<Loaded, ConfigErrors> {
+    load(overrides, variables_here(), &Machine::detect())
+}
+
+/// The environment of this process.
+pub fn variables_here() -> impl Iterator<Item = (String, String)> {
     // A name or value that is not UTF-8 cannot be one of ours; lossy, it is told as a wrong value.
-    let variables = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-    load(overrides, variables, &Machine::detect())
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
 }
 
 /// The defaults on this machine: no file, no environment. For the demo and for tests, which change

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::sink::{BackendUrl, Proxy};
 
 /// The variables that matter, with their names as they were written.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Variables(Vec<(String, Secret)>);
 
 /// Names that are kept; the first of a pair is believed first.

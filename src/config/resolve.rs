@@ -27,12 +27,13 @@ use crate::web::{TargetsSettings, WebSettings};
 /// Memory that is assumed where nothing tells.
 const MEMORY_UNKNOWN_OCTETS: u64 = limits::MEMORY_LIMIT.default;
 
-/// Builds the settings; computed values are put back into `values` with what they came from.
+/// Builds the settings, with elements called as in `known` if there is one; computed values are put back into `values` with what they came from.
 pub(super) fn settings(
     values: &mut Values,
     file: &Content,
     machine: &Machine,
     proxies: &Variables,
+    known: Option<Arc<Registry>>,
     faults: &mut Faults,
     notes: &mut Vec<Note>,
 ) -> Settings {
@@ -78,7 +79,7 @@ pub(super) fn settings(
             values.origin("switch_id.fixed").place()
         ));
     }
-    let registry = registry(values, faults);
+    let registry = known.unwrap_or_else(|| registry(values, faults));
     let fields = output_fields(values, &registry, faults);
     let instance = instance(values, faults);
     let spool = spool::plan(values, faults);

@@ -12,7 +12,7 @@ use super::written::{Origin, Written};
 use crate::secret::Secret;
 
 /// One value a key, in the order of `KEYS`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Values {
     values: Vec<(Value, Origin)>,
     /// Something wrong was written for it.
@@ -131,6 +131,16 @@ impl Values {
     /// The value of `id` as an operator would write it.
     pub(super) fn value_text(&self, id: &str) -> String {
         render(self.value(id))
+    }
+
+    /// Value and origin of `KEYS[index]`.
+    pub(super) fn at_index(&self, index: usize) -> &(Value, Origin) {
+        &self.values[index]
+    }
+
+    /// Takes the value of `KEYS[index]` over from `other`.
+    pub(super) fn take(&mut self, index: usize, other: &Self) {
+        self.values[index] = other.values[index].clone();
     }
 
     /// All values, in the order of `KEYS`.

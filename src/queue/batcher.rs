@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{FlowReceiver, Outlet, QueueSettings, Received};
+use super::writing::Reading;
+use super::{FlowReceiver, Outlet, QueueSettings, Received, WritingNow};
 use crate::clock::Clock;
 use crate::flow::FlowBatch;
 use crate::limits::{BODY_OCTETS_MAX, HEARTBEAT_MS};
@@ -39,10 +40,12 @@ pub fn spawn_batchers(
         let text = format!("{} batchers need as many metrics, there are {}", settings.batchers, metrics.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
+    let writing = WritingNow::new(settings);
     let mut threads = Vec::with_capacity(settings.batchers);
     for (index, metrics) in metrics.into_iter().take(settings.batchers).enumerate() {
         let batcher = Batcher {
             encoder: Encoder::new(settings.encode, settings.batch_size, BODY_OCTETS_MAX).with_fields(&settings.fields),
+            reading: writing.reading(),
             receiver: receiver.clone(),
             outlet: Arc::clone(&outlet),
             clock: clock.clone(),
@@ -57,16 +60,23 @@ pub fn spawn_batchers(
         let name = format!("batcher-{index}");
         threads.push((name.clone(), thread::Builder::new().name(name).spawn(move || batcher.run())?));
     }
-    Ok(Batchers { threads })
+    Ok(Batchers { threads, writing })
 }
 
 /// The running batchers.
 #[derive(Debug)]
 pub struct Batchers {
     threads: Vec<(String, JoinHandle<()>)>,
+    writing: WritingNow,
 }
 
 impl Batchers {
+    /// How they write records, to be changed while they run.
+    #[must_use]
+    pub fn writing(&self) -> WritingNow {
+        self.writing.clone()
+    }
+
     /// True if all have ended; they do once every sender is gone.
     #[must_use]
     pub fn finished(&self) -> bool {
@@ -88,6 +98,7 @@ impl Batchers {
 
 struct Batcher {
     encoder: Encoder,
+    reading: Reading,
     receiver: FlowReceiver,
     outlet: Arc<dyn Outlet>,
     clock: Clock,
@@ -125,6 +136,7 @@ impl Batcher {
 
     /// Encodes all of `batch`.
     fn take_over(&mut self, batch: Box<FlowBatch>) {
+        self.reading.apply(&mut self.encoder);
         let records = batch.len() as u64;
         // Held here before the queue lets go: no record is ever nowhere.
         self.incoming_ns = batch.oldest_receive;

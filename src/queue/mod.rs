@@ -9,11 +9,13 @@ mod batcher;
 mod channel;
 #[cfg(test)]
 pub(crate) mod testing;
+mod writing;
 
 use std::time::Duration;
 
 pub use batcher::{Batchers, spawn_batchers};
 pub use channel::{FlowReceiver, FlowSender, Received, channel, pool_octets};
+pub use writing::{Writing, WritingNow};
 
 use crate::sink::encode::{EncodeSettings, EncodedBatch, OutputFields};
 

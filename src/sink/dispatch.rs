@@ -27,16 +27,16 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::compress::{Packed, Press};
-use super::http::{Answer, Client, Failure, Parcel};
+use super::http::{Answer, Failure, Parcel};
 use super::retry::{self, Backoff, Fault, Random};
+use super::target::{Aim, Target};
 use super::{Compression, ExporterRun, SinkError, SinkReport, SinkSettings};
 use crate::clock::Clock;
-use crate::metrics::{RecordDrop, SecretMetrics, SinkMetrics, Tally};
+use crate::metrics::{RecordDrop, SinkMetrics, Tally};
 use crate::queue::Outlet;
 use crate::refresh::tell;
-use crate::secret::{Refresh, Watched};
+use crate::secret::Refresh;
 use crate::spool::DeadLetters;
-use crate::tls::ClientSide;
 use dead::Graves;
 use inlet::{Inlet, Taken};
 use job::{Fate, Job, Policy, Turn};
@@ -66,15 +66,7 @@ pub struct Sink {
     close: Option<oneshot::Sender<Instant>>,
     report: report::Receiver<SinkReport>,
     healthy: Arc<AtomicBool>,
-    watched: Vec<Arc<dyn Refresh>>,
-    ends: Ends,
-}
-
-/// When certificates of the connection to the backend end.
-#[derive(Debug, Default)]
-struct Ends {
-    tls: Option<Watched<ClientSide>>,
-    server: Tally,
+    aim: Aim,
 }
 
 impl std::fmt::Debug for Sink {
@@ -102,7 +94,7 @@ pub fn start_with(
     spool: Option<SpoolEnds>,
     letters: Option<DeadLetters>,
 ) -> Result<(Arc<dyn Outlet>, Sink), SinkError> {
-    let client = Arc::new(Client::new(&settings, clock.clone())?);
+    let aim = Aim::at(&settings, clock.clone())?;
     let number = AtomicU64::new(0);
     let runtime = Builder::new_multi_thread()
         .worker_threads(settings.threads.max(1))
@@ -117,8 +109,6 @@ pub fn start_with(
     metrics.in_flight_limit.set(settings.in_flight_octets);
     metrics.healthy.set(1.0);
     let budget = Budget::new(settings.in_flight_octets);
-    let watched = client.watched();
-    let ends = Ends { tls: client.tls(), server: client.server_expiry() };
     let press =
         Press::new(settings.access.compression, settings.threads, budget.clone(), metrics.in_flight_bytes.clone());
     let policy = Policy {
@@ -129,9 +119,9 @@ pub fn start_with(
     let spool = spool.map(SpoolSide::new);
     let into_spool = spool.as_ref().map(|spool| spool.into.clone());
     let dispatch = Dispatch {
-        client,
+        target: aim.now(),
+        aim: aim.clone(),
         press,
-        watched: watched.clone(),
         spool,
         graves: Graves::new(letters, clock.clone()),
         clock,
@@ -150,7 +140,7 @@ pub fn start_with(
         let _ = report_to.send(report);
     });
     let inlet = Arc::new(Inlet { batches: inlet, budget, metrics, spool: into_spool });
-    Ok((inlet, Sink { runtime: Some(runtime), close: Some(close), report, healthy, watched, ends }))
+    Ok((inlet, Sink { runtime: Some(runtime), close: Some(close), report, healthy, aim }))
 }
 
 impl Sink {
@@ -179,34 +169,19 @@ impl Sink {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         // The task reports only after `finish` asked it to, so until then there is nothing to take away.
-        matches!(self.report.try_recv(), Err(report::TryRecvError::Disconnected))
+        is_gone(&self.report)
     }
 
     /// Values that follow files, to be read again.
     #[must_use]
     pub fn watched(&self) -> Vec<Arc<dyn Refresh>> {
-        self.watched.clone()
+        self.aim.watched()
     }
 
-    /// Certificates whose end is watched: name, end of validity, where it shows.
+    /// Where requests go, to be changed while delivery runs.
     #[must_use]
-    pub fn certificates(&self, metrics: &SecretMetrics) -> Vec<WatchedEnd> {
-        let Some(tls) = &self.ends.tls else { return Vec::new() };
-        let (identity, authorities, server) = (tls.clone(), tls.clone(), self.ends.server.clone());
-        vec![
-            (
-                "the client certificate ([backend] tls_cert_file)",
-                Box::new(move || identity.current().certificate_expires),
-                metrics.backend_client_expiry.clone(),
-            ),
-            (
-                "the last authority of [backend] tls_ca_file",
-                Box::new(move || authorities.current().authorities_expire),
-                // A warning is enough: what it signed ends with it, and that shows.
-                Tally::default(),
-            ),
-            ("the backend's certificate", Box::new(move || server.value()), metrics.backend_server_expiry.clone()),
-        ]
+    pub fn aim(&self) -> Aim {
+        self.aim.clone()
     }
 
     /// True while the backend takes what it is sent.
@@ -225,15 +200,19 @@ impl Drop for Sink {
     }
 }
 
+fn is_gone(report: &report::Receiver<SinkReport>) -> bool {
+    matches!(report.try_recv(), Err(report::TryRecvError::Disconnected))
+}
+
 /// What became of a request, how long it took, and the compressed body if it may be kept.
 type Finished = (Result<Answer, Failure>, f64, Option<Packed>);
 
 /// The task that owns the line.
 struct Dispatch {
-    client: Arc<Client>,
+    /// Where requests go: `aim` as it was seen last.
+    target: Arc<Target>,
+    aim: Aim,
     press: Press,
-    /// Read again at once when the backend does not let us in.
-    watched: Vec<Arc<dyn Refresh>>,
     spool: Option<SpoolSide>,
     graves: Graves,
     clock: Clock,
@@ -260,6 +239,7 @@ impl Dispatch {
         let mut inlet_open = true;
         let bell = self.spool.as_ref().map(SpoolSide::bell);
         loop {
+            self.look_at_aim();
             self.take_from_spool();
             self.spill();
             let due = self.send_what_may_go();
@@ -295,7 +275,7 @@ impl Dispatch {
                     if end.is_some_and(|(end, _)| Instant::now() >= end) {
                         break;
                     }
-                    self.client.sweep();
+                    self.target.client.sweep();
                     self.graves.expire();
                 }
             }
@@ -313,6 +293,16 @@ impl Dispatch {
         self.give_up(end.map_or_else(Instant::now, |(_, end)| end)).await;
         self.publish();
         self.report
+    }
+
+    /// Another target is tried at once: what was wrong with the old one says nothing of it.
+    fn look_at_aim(&mut self) {
+        let target = self.aim.now();
+        if !Arc::ptr_eq(&target, &self.target) {
+            self.journal.turn_to(&target.display);
+            self.target = target;
+            self.line.try_now(self.clock.monotonic_ns());
+        }
     }
 
     /// Starts all requests that may start now; tells when the next may, if that is a matter of time.
@@ -338,7 +328,7 @@ impl Dispatch {
         let (key, records) = (job.batch.idempotency_key(), job.batch.records);
         // Shares the octets with the job.
         let (body, packed) = (job.batch.body.clone(), job.packed.take());
-        let (client, press) = (Arc::clone(&self.client), self.press.clone());
+        let (client, press) = (Arc::clone(&self.target.client), self.press.clone());
         let (plain, sent) = (self.metrics.body_bytes.clone(), self.metrics.sent_bytes.clone());
         let task = self.requests.spawn(async move {
             let packed = match packed {
@@ -420,8 +410,8 @@ impl Dispatch {
 
     /// What the backend does not accept may have been replaced already. Not waited for: a file system may hang.
     fn read_secrets_again(&self) {
-        for watched in &self.watched {
-            let (watched, metrics) = (Arc::clone(watched), self.metrics.secrets.clone());
+        for watched in self.target.client.watched() {
+            let metrics = self.metrics.secrets.clone();
             drop(tokio::task::spawn_blocking(move || tell(watched.name(), &watched.refresh(), &metrics)));
         }
     }
@@ -484,17 +474,9 @@ mod tests {
     #[test]
     fn an_end_that_nobody_asked_for_shows() {
         let (report_to, report) = report::channel();
-        let sink = Sink {
-            runtime: None,
-            close: None,
-            report,
-            healthy: Arc::default(),
-            watched: Vec::new(),
-            ends: Ends::default(),
-        };
-        assert!(!sink.has_ended());
+        assert!(!is_gone(&report));
         // What a panic of the task does to its end of the channel.
         drop(report_to);
-        assert!(sink.has_ended());
+        assert!(is_gone(&report));
     }
 }

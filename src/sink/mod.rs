@@ -14,6 +14,7 @@ pub mod probe;
 mod resend;
 pub mod retry;
 pub mod stdout;
+mod target;
 
 use std::io;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use dispatch::{Bell, Sink, SpoolEnds, start, start_with};
 pub use probe::probe;
 pub use resend::Resender;
+pub use target::{Aim, Target};
 
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::tls::ClientTls;

@@ -25,7 +25,8 @@ pub(crate) mod time;
 pub use detail::{DetailQuery, DetailRow, EventRow, FieldRow, TemplateRow, exporter_json};
 pub use server::{WebError, WebServer, start};
 pub use sources::{
-    Ask, AskAddress, DomainRow, ExporterRow, FaultRow, Health, Liveness, RateRow, Readiness, Sources, WaitingRow,
+    Ask, AskAddress, ConfigRow, DomainRow, ExporterRow, FaultRow, Health, Liveness, RateRow, Readiness, Sources,
+    WaitingRow,
 };
 pub use targets::{Announcement, TargetsSettings, announce};
 

@@ -25,6 +25,17 @@ pub struct Health {
     pub backend_url: String,
 }
 
+/// The configuration that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigRow {
+    /// When one was taken up last, at the start or later, Unix nanoseconds.
+    pub taken_up_ns: u64,
+    /// Why the last one that was read could not be used; None if it could.
+    pub error: Option<String>,
+    /// Keys and lists that differ from what runs, and need a restart.
+    pub restart: Vec<String>,
+}
+
 /// Whether the process may be sent traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
@@ -225,6 +236,8 @@ pub struct Sources {
     pub live: Ask<Liveness>,
     /// What does not work as it should while the process stays ready: backend, spool, shared state.
     pub degraded: Ask<Vec<String>>,
+    /// How the configuration stands.
+    pub config: Ask<ConfigRow>,
     /// A picture of the exporters, in any order.
     pub exporters: Ask<Vec<ExporterRow>>,
     /// The exporters of an address in full, one a tenant.

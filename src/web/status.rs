@@ -4,8 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Sources;
 use super::time::rfc3339;
+use super::{ConfigRow, Sources};
 use crate::clock::Clock;
 use crate::metrics::{Books, Tally};
 
@@ -44,6 +44,7 @@ pub(super) fn status(sources: &Sources, clock: &Clock, started_ns: u64, uptime_n
         "live": live.live,
         "stale_threads": live.stale,
         "degraded": (sources.degraded)(),
+        "config": config(&(sources.config)()),
         "listeners": listeners,
         "batch_size": sources.batch_size,
         "batch_interval_seconds": sources.batch_interval.as_secs_f64(),
@@ -85,6 +86,15 @@ pub(super) fn status(sources: &Sources, clock: &Clock, started_ns: u64, uptime_n
             "oldest_unacked_seconds": books.oldest_unacked.value(),
             "lag_seconds": { "p50": sink.lag.quantile(0.5), "p99": sink.lag.quantile(0.99) },
         },
+    })
+}
+
+fn config(row: &ConfigRow) -> Value {
+    json!({
+        "last_reload_successful": row.error.is_none(),
+        "taken_up": rfc3339(row.taken_up_ns),
+        "error": row.error,
+        "restart_needed": row.restart,
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clarion_collector::clock::{Clock, ManualClock};
 use clarion_collector::metrics::{Metrics, Shape};
 use clarion_collector::web::{
-    self, DetailRow, ExporterRow, Health, Liveness, Readiness, Sources, WebAccess, WebServer, WebSettings,
+    self, ConfigRow, DetailRow, ExporterRow, Health, Liveness, Readiness, Sources, WebAccess, WebServer, WebSettings,
 };
 
 pub struct Fixture {
@@ -130,6 +130,11 @@ pub fn start_with(access: WebAccess) -> Fixture {
             }
         }),
         degraded: Box::new(|| vec!["backend does not answer".into()]),
+        config: Box::new(|| ConfigRow {
+            taken_up_ns: 1_700_000_000_000_000_000,
+            error: None,
+            restart: vec!["[receive] workers".into()],
+        }),
         exporters: Box::new({
             let pictures = Arc::clone(&pictures);
             move || {

@@ -1,4 +1,5 @@
 mod park;
+mod reload;
 
 use std::time::Duration;
 

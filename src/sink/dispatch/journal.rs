@@ -38,6 +38,11 @@ impl Journal {
         }
     }
 
+    /// Requests go to `backend` from now on.
+    pub(super) fn turn_to(&mut self, backend: &str) {
+        backend.clone_into(&mut self.backend);
+    }
+
     /// A request failed for the environment's sake.
     pub(super) fn sick(&mut self, result: &Result<Answer, Failure>, waiting_records: u64, now: u64) {
         let Some(times) = self.sick.note(now, 1) else { return };

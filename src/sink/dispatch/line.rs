@@ -200,6 +200,16 @@ impl Line {
         }
     }
 
+    /// Nothing that was heard so far says when to try again: at `now`.
+    pub(super) fn try_now(&mut self, now: u64) {
+        let pause_max = std::mem::replace(&mut self.pause_max, u64::MAX);
+        self.hurry(Duration::ZERO, now);
+        self.pause_max = pause_max;
+        if let Health::Sick(sick) = &mut self.health {
+            sick.paused = false;
+        }
+    }
+
     /// Everything that waits leaves the line.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Box<Job>> + use<> {
         self.oldest.clear();

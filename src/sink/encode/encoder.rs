@@ -102,6 +102,12 @@ impl Encoder {
         Self { chosen: Chosen::new(fields), ..self }
     }
 
+    /// Records are written so from here on. The format cannot change: the open body keeps its own.
+    pub fn write_as(&mut self, settings: EncodeSettings, fields: &OutputFields) {
+        self.settings = EncodeSettings { format: self.settings.format, ..settings };
+        self.chosen = Chosen::new(fields);
+    }
+
     /// Records in the open body.
     #[must_use]
     pub fn records(&self) -> usize {

@@ -532,3 +532,87 @@ fn the_file_never_panics_however_it_is_cut() {
         let _ = load(&flags, [], &machine());
     }
 }
+
+/// Loads `before` and reads the file again as `after`: what changed, what needs a restart, and what is to run then.
+fn reloaded(before: &str, after: &str, env: &[(&str, &str)]) -> Result<config::Reload, String> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, before).expect("the file can be written");
+    let flags = Overrides { file: Some(path.clone()), ..Overrides::default() };
+    let running = load(&flags, variables(env), &machine()).unwrap_or_else(|e| panic!("{e}"));
+    std::fs::write(&path, after).expect("the file can be written");
+    config::reload(&running, variables(env)).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn a_reload_takes_up_what_it_can_and_names_the_rest() {
+    let after = "[admission]\ndeny = \"192.0.2.0/24\"\n[receive]\nworkers = 3\n[batch]\nsize = 7\n[[exporter]]\n\
+                 prefix = \"192.0.2.1\"\nsampling_default = 5\n[[listener]]\nport = 0\n";
+    let reload = reloaded("", after, &[]).expect("right");
+    assert_eq!(reload.changed, ["[admission] deny", "[[exporter]]"]);
+    assert_eq!(reload.restart, ["[receive] workers", "[batch] size", "[[listener]]"]);
+    let settings = &reload.loaded.settings;
+    assert_eq!((settings.collect.workers, settings.queue.batch_size), (4, 1_000), "as before");
+    assert_eq!((settings.collect.listeners.len(), settings.collect.rules[0].sampling_default), (2, Some(5)));
+    assert_eq!(settings.collect.admission.deny.len(), 1);
+    let source = |id: &str| source(&reload.loaded, id).to_owned();
+    assert!(source("admission.deny").starts_with("file /") && source("batch.size") == "default");
+}
+
+#[test]
+fn the_same_words_in_other_places_are_no_change() {
+    let before = "[batch]\ninterval = 5\n[[exporter]]\nname = \"a\"\nprefix = \"192.0.2.1\"\n";
+    let after = "# a comment\n[[exporter]]\nname = \"a\"\nprefix = \"192.0.2.1\"\n\n[batch]\ninterval = \"5000ms\"\n";
+    let reload = reloaded(before, after, &[]).expect("right");
+    assert_eq!((reload.changed.len(), reload.restart.len()), (0, 0), "{:?} {:?}", reload.changed, reload.restart);
+    // What a variable sets is not changed by a file.
+    let reload = reloaded("", "[batch]\nsize = 7\n[log]\nlevel = \"debug\"\n", &[("BATCH_SIZE", "9")]).expect("right");
+    assert_eq!((reload.changed, reload.restart), (vec!["[log] level".to_owned()], vec![]));
+}
+
+#[test]
+fn each_key_that_reloads_shows_as_changed_and_each_other_as_a_restart() {
+    for key in KEYS {
+        let value = match (key.section, key.name) {
+            // Relations to others, and files that would have to be there.
+            ("receive", "steering" | "exclusive") | ("retry", _) | ("spool", _) => continue,
+            (_, "token" | "username" | "password" | "headers") => continue,
+            _ => match key.kind {
+                Kind::Flag if matches!(key.preset, Preset::Text("true")) => "false".to_owned(),
+                Kind::Flag => "true".to_owned(),
+                Kind::Level => "\"debug\"".to_owned(),
+                Kind::Url => "\"http://other:1\"".to_owned(),
+                Kind::Host => "\"127.0.0.1\"".to_owned(),
+                Kind::Names => "\"all\"".to_owned(),
+                Kind::Port | Kind::Ports => "1234".to_owned(),
+                Kind::Duration(range, ms) => format!("\"{}ms\"", (range.default + 1).min(range.max) * ms),
+                _ => continue,
+            },
+        };
+        let text = format!("[{}]\n{} = {value}\n", key.section, key.name);
+        let reload = reloaded("", &text, &[]).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let named = if key.reloads { (&reload.changed, &reload.restart) } else { (&reload.restart, &reload.changed) };
+        assert_eq!((named.0.as_slice(), named.1.len()), (&[key.display()][..], 0), "{text}");
+    }
+}
+
+#[test]
+fn a_reload_is_refused_as_a_whole_where_the_file_is_wrong_or_not_right_beside_what_runs() {
+    let wrong = reloaded("", "[log]\nlevel = \"debug\"\n[batch]\nsize = 0\n", &[]).unwrap_err();
+    assert!(wrong.contains("[batch] size = 0"), "{wrong}");
+    let gone = reloaded("", "[decode]\nelements_file = \"/nowhere\"\n", &[]).unwrap_err();
+    assert!(gone.contains("/nowhere"), "{gone}");
+    // The rule is for a listener that only a restart brings.
+    let text = "[[listener]]\nname = \"new\"\nport = 0\n[[exporter]]\nprefix = \"192.0.2.1\"\nlistener = \"new\"\n";
+    let beside = reloaded("", text, &[]).unwrap_err();
+    assert!(beside.contains("only a restart changes ([[listener]])") && beside.contains("\"new\""), "{beside}");
+}
+
+#[test]
+fn what_elements_are_called_stays_that_of_the_start() {
+    let reload = reloaded("", "[output]\nfields = \"all\"\n", &[]).expect("right");
+    assert_eq!(reload.changed, ["[output] fields"]);
+    let settings = &reload.loaded.settings;
+    assert!(settings.queue.fields.is_all());
+    assert_eq!(settings.queue.fields.registry(), &settings.collect.decode.registry);
+}

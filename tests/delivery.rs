@@ -423,6 +423,30 @@ fn the_deadline_with_a_dead_backend_counts_every_record() {
 }
 
 #[test]
+fn another_target_is_tried_at_once_and_gets_what_waited() {
+    let dead = TcpListener::bind(loopback(0)).unwrap().local_addr().unwrap();
+    let patient = Duration::from_secs(600);
+    let slow = SinkSettings { backoff: patient, backoff_max: patient, ..settings(dead) };
+    let mut bench = Bench::new(slow.clone());
+    for n in 0..10 {
+        bench.put(batch(n * 10 + 1..=n * 10 + 10));
+    }
+    wait_for("the sink is sick", || !bench.sink.is_healthy());
+    let backend = backend(Misbehaviour::default());
+    let aim = bench.sink.aim();
+    let there = SinkSettings { backend: settings(backend.address()).backend, ..slow };
+    assert!(!there.reaches_as(&settings(dead)));
+    aim.turn_to(aim.prepare(&there).unwrap());
+    assert_eq!(aim.display(), there.backend.display);
+    wait_for("all delivered", || bench.metrics.books.delivered.value() == 100);
+    assert!(bench.sink.is_healthy());
+    let (_, report) = bench.close(PATIENCE);
+    assert_eq!(report.dropped, 0);
+    let stats = backend.stop();
+    assert_eq!((stats.serials["s"].missing, stats.serials["s"].doubled), (0, 0));
+}
+
+#[test]
 fn the_deadline_catches_requests_under_way() {
     let backend = backend(Misbehaviour { delay: Duration::from_secs(30), ..Misbehaviour::default() });
     let mut bench = Bench::new(settings(backend.address()));

@@ -12,7 +12,6 @@ mod spool;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -30,7 +29,7 @@ use crate::sink::{self, Aim, Output, Sink, SpoolEnds};
 use crate::spool::{DeadLetters, Stats};
 use crate::web::{self, Announcement, ConfigRow, Health, Liveness, Readiness, Sources, WebServer};
 
-use reload::{Outcome, Reach, Reloader};
+use reload::Outcome;
 pub use signals::Signals;
 use spool::RunningSpool;
 
@@ -400,20 +399,6 @@ impl Running {
             RunningSink::Stdout(outlet) if outlet.broken() => Some("standard output was closed".to_owned()),
             _ => None,
         }
-    }
-
-    /// Reads the configuration again for each of `wishes` from now on; `loaded` is the one that was started with.
-    fn heed_hangups(&self, loaded: Loaded, wishes: Receiver<()>) -> std::io::Result<()> {
-        let reach = Reach {
-            table: Arc::clone(&self.table),
-            writing: self.batchers.writing(),
-            aim: self.sink.aim(),
-            instance: self.instance.clone(),
-        };
-        let (metrics, books) = (self.metrics.config(), self.metrics.books.clone());
-        let (outcome, course) = (self.outcome.clone(), Arc::clone(&self.course));
-        let reloader = Reloader { running: loaded, reach, outcome, metrics, books, clock: self.clock.clone(), course };
-        reloader.start(wishes)
     }
 
     /// Ends readiness: `/readyz` answers 503 from here on, receiving goes on.

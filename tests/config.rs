@@ -576,7 +576,7 @@ fn each_key_that_reloads_shows_as_changed_and_each_other_as_a_restart() {
         let value = match (key.section, key.name) {
             // Relations to others, and files that would have to be there.
             ("receive", "steering" | "exclusive") | ("retry", _) | ("spool", _) => continue,
-            (_, "token" | "username" | "password" | "headers") => continue,
+            (_, "token" | "username" | "password" | "headers" | "metrics_open") => continue,
             _ => match key.kind {
                 Kind::Flag if matches!(key.preset, Preset::Text("true")) => "false".to_owned(),
                 Kind::Flag => "true".to_owned(),

@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread};
 
-use super::Course;
+use super::{Course, Running};
 use crate::clock::Clock;
 use crate::collect::{ExporterTable, Followed, Policy};
 use crate::config::{self, ConfigErrors, Loaded, Reload};
@@ -23,13 +23,13 @@ use crate::web::ConfigRow;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// What a configuration reaches while everything runs.
-#[derive(Debug, Clone)]
-pub(super) struct Reach {
-    pub table: Arc<ExporterTable>,
-    pub writing: WritingNow,
+#[derive(Debug)]
+struct Reach {
+    table: Arc<ExporterTable>,
+    writing: WritingNow,
     /// None where nothing goes to a backend.
-    pub aim: Option<Aim>,
-    pub instance: String,
+    aim: Option<Aim>,
+    instance: String,
 }
 
 /// How the last one went, for onlookers.
@@ -37,14 +37,30 @@ pub(super) struct Reach {
 pub(super) struct Outcome(Arc<Mutex<ConfigRow>>);
 
 /// The thread's own.
-pub(super) struct Reloader {
-    pub running: Loaded,
-    pub reach: Reach,
-    pub outcome: Outcome,
-    pub metrics: ConfigMetrics,
-    pub books: Books,
-    pub clock: Clock,
-    pub course: Arc<Course>,
+struct Reloader {
+    running: Loaded,
+    reach: Reach,
+    outcome: Outcome,
+    metrics: ConfigMetrics,
+    books: Books,
+    clock: Clock,
+    course: Arc<Course>,
+}
+
+impl Running {
+    /// Reads the configuration again for each of `wishes` from now on; `loaded` is the one that was started with.
+    pub(super) fn heed_hangups(&self, loaded: Loaded, wishes: Receiver<()>) -> io::Result<()> {
+        let reach = Reach {
+            table: Arc::clone(&self.table),
+            writing: self.batchers.writing(),
+            aim: self.sink.aim(),
+            instance: self.instance.clone(),
+        };
+        let (metrics, books) = (self.metrics.config(), self.metrics.books.clone());
+        let (outcome, course) = (self.outcome.clone(), Arc::clone(&self.course));
+        let reloader = Reloader { running: loaded, reach, outcome, metrics, books, clock: self.clock.clone(), course };
+        reloader.start(wishes)
+    }
 }
 
 /// Everything that is to be exchanged, made and checked.
@@ -75,7 +91,7 @@ impl Reloader {
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn start(mut self, wishes: Receiver<()>) -> io::Result<()> {
+    fn start(mut self, wishes: Receiver<()>) -> io::Result<()> {
         thread::Builder::new().name("reload".into()).spawn(move || {
             while wishes.recv().is_ok() {
                 if self.course.is_draining() {

@@ -68,16 +68,11 @@ impl Cache {
         self.turn += 1;
         self.open = 0;
         if self.slots.len() >= WORKER_CACHE_MAX || self.strangers >= EXPORTERS_UNKNOWN_MAX {
-            self.forget();
+            self.strangers = 0;
+            self.index.clear();
+            self.slots.clear();
+            self.last = None;
         }
-    }
-
-    /// Begins anew, between two turns: everybody is looked up again.
-    pub fn forget(&mut self) {
-        self.strangers = 0;
-        self.index.clear();
-        self.slots.clear();
-        self.last = None;
     }
 
     /// Run of the domain that a datagram belongs to.

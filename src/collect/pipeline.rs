@@ -98,8 +98,8 @@ impl Pipeline {
     pub fn begin(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
         if self.parts.table.has_left(&self.policy) {
+            // What the cache holds is still right, or was retired.
             self.policy = self.parts.table.policy();
-            self.cache.forget();
         }
         self.cache.begin();
     }

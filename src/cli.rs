@@ -143,6 +143,9 @@ pub struct BackendArgs {
     /// Append every accepted record to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Append a line for every accepted request to this file: Idempotency-Key, and `bytes` by switch_id, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
     /// Track the serial numbers that `generate` writes: /stats tells which are missing or doubled
     #[arg(long)]
     pub serials: bool,
@@ -174,6 +177,9 @@ pub struct BackendArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(200..=599),
           help_heading = "Misbehaviour")]
     pub status: Option<u16>,
+    /// Requests with at most this many records are spared by --fail-rate and --status: what is split passes
+    #[arg(long, value_name = "N", help_heading = "Misbehaviour")]
+    pub fail_above: Option<usize>,
     /// Share of requests whose connection is reset before an answer, 0 to 1
     #[arg(long, value_name = "P", value_parser = share, help_heading = "Misbehaviour")]
     pub reset_rate: Option<f64>,

@@ -379,6 +379,8 @@ pub const BACKEND_SERIALS_MAX: usize = 64 << 20;
 pub const BACKEND_SWITCHES_MAX: usize = 65_536;
 /// Idempotency keys that the embedded backend remembers; the oldest are forgotten first.
 pub const BACKEND_KEYS_MAX: usize = 1 << 20;
+/// Octets of a POST to `/mood`: seven short keys.
+pub const BACKEND_MOOD_OCTETS_MAX: usize = 4_096;
 
 // ---- web ---------------------------------------------------------------------------------------
 

@@ -2,11 +2,14 @@
 //!
 //! For the demo, for tests, and for people who want to see flows before they have a backend. A library
 //! (`Backend`) with threads of its own, and the command on top of it (`run`). It keeps no record, only
-//! counts, unless a file is named.
+//! counts, unless a file is named. How it misbehaves can be changed while it runs, by the library or by a
+//! POST to `/mood`.
 
 mod contract;
 mod door;
 mod encoding;
+mod journal;
+mod mood;
 mod serve;
 mod tally;
 
@@ -24,10 +27,10 @@ use tokio::runtime::{Builder, Runtime};
 use super::say::{print, tell};
 use crate::cli::BackendArgs;
 use crate::secret::{Secret, SecretSource};
-use crate::sink::retry::Random;
 use crate::tls::{KeyPairFiles, MinVersion, ServerTls};
 use door::Door;
-use serve::{Mood, Shared};
+use mood::Mood;
+use serve::Shared;
 use tally::Tally;
 
 pub use tally::{BackendStats, SerialStats};
@@ -39,6 +42,8 @@ pub struct BackendOptions {
     pub listen: SocketAddr,
     /// Appends every accepted record to this file, one JSON object a line.
     pub out: Option<PathBuf>,
+    /// Appends to this file what every accepted request held: its Idempotency-Key, and serials by switch_id.
+    pub journal: Option<PathBuf>,
     /// Tracks the serials that `generate` puts in `bytes`.
     pub serials: bool,
     /// How it fails.
@@ -56,6 +61,7 @@ impl Default for BackendOptions {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8_000)),
             out: None,
+            journal: None,
             serials: false,
             misbehaviour: Misbehaviour::default(),
             tls: None,
@@ -72,8 +78,11 @@ pub struct Misbehaviour {
     pub fail_rate: Option<f64>,
     /// Time between what becomes of a request and its answer.
     pub delay: Duration,
-    /// Status of failures; without `fail_rate` and `poison_serial` every request gets it.
+    /// Status of failures; without `fail_rate` and `poison_serial` every request gets it. A redirect (3xx) points at
+    /// `/health`, which answers 200: who follows it believes that the batch was taken.
     pub status: Option<u16>,
+    /// `fail_rate` and `status` are for requests with more records than this: what was split far enough passes.
+    pub fail_above: Option<usize>,
     /// Share of connections (0 to 1, by request) that are reset instead of answered: in turns before
     /// the body is read and after it was accepted.
     pub reset_rate: f64,
@@ -98,10 +107,11 @@ impl Backend {
     /// # Errors
     /// The address cannot be bound, a file cannot be opened or used, or there are no threads.
     pub fn start(options: BackendOptions) -> io::Result<Self> {
-        let out = match &options.out {
-            Some(path) => Some(Mutex::new(OpenOptions::new().create(true).append(true).open(path)?)),
-            None => None,
+        let appended = |path: &Option<PathBuf>| {
+            let open = |path| OpenOptions::new().create(true).append(true).open(path).map(Mutex::new);
+            path.as_ref().map(open).transpose()
         };
+        let (out, journal) = (appended(&options.out)?, appended(&options.journal)?);
         let door = Door::open(options.tls.as_ref(), &options.token)?;
         // With SO_REUSEADDR (std sets it): a restarted backend gets its port at once.
         let listener = std::net::TcpListener::bind(options.listen)?;
@@ -109,12 +119,12 @@ impl Backend {
         let address = listener.local_addr()?;
         let runtime =
             Builder::new_multi_thread().worker_threads(THREADS).thread_name("backend").enable_all().build()?;
-        let mood =
-            Mood { misbehaviour: options.misbehaviour, retry_after: None, random: Random::from_system(), resets: 0 };
+        let mood = Mood::new(options.misbehaviour);
         let shared = Arc::new(Shared {
             tally: Mutex::new(Tally::new(options.serials)),
             mood: Mutex::new(mood),
             out,
+            journal,
             door,
             accept_encodings: options.accept_encodings,
         });
@@ -185,6 +195,7 @@ impl From<&BackendArgs> for BackendOptions {
             fail_rate: args.fail_rate,
             delay: args.delay.unwrap_or_default(),
             status: args.status,
+            fail_above: args.fail_above,
             reset_rate: args.reset_rate.unwrap_or_default(),
             poison_serial: args.poison_serial,
         };
@@ -192,6 +203,7 @@ impl From<&BackendArgs> for BackendOptions {
         Self {
             listen: args.listen,
             out: args.out.clone(),
+            journal: args.journal.clone(),
             serials: args.serials,
             misbehaviour,
             tls: identity.map(|(certificate, key)| ServerTls {
@@ -320,6 +332,52 @@ mod tests {
         assert_eq!(post(&backend, "", &RECORD.replace(":7", ":8")), Some(201));
         let stats = backend.stop();
         assert_eq!((stats.failed_on_purpose, stats.accepted_requests), (4, 2));
+    }
+
+    #[test]
+    fn what_is_small_enough_passes_and_redirects_lead_astray() {
+        let backend = backend(Misbehaviour { status: Some(413), fail_above: Some(1), ..Misbehaviour::default() });
+        assert_eq!(post(&backend, "", RECORD), Some(201));
+        assert_eq!(post(&backend, "", &format!("{RECORD},{RECORD}")), Some(413));
+        backend.misbehave(Misbehaviour { status: Some(302), ..Misbehaviour::default() });
+        assert_eq!(post(&backend, "", RECORD), Some(302));
+        assert_eq!(ask(&backend, "GET", "/health", "", "").map(|(status, _)| status), Some(200));
+        let stats = backend.stop();
+        assert_eq!((stats.failed_on_purpose, stats.records), (2, 1));
+    }
+
+    #[test]
+    fn its_mood_can_be_changed_while_it_runs() {
+        let backend = backend(Misbehaviour::default());
+        let mood = |text: &str| ask(&backend, "POST", "/mood", "", text).map(|(status, _)| status);
+        assert_eq!(mood(r#"{"status": 401}"#), Some(200));
+        assert_eq!(post(&backend, "", RECORD), Some(401));
+        assert_eq!(mood(r#"{"status": 401, "fail_rate": 0.0, "delay_ms": 1}"#), Some(200));
+        assert_eq!(post(&backend, "", RECORD), Some(201));
+        for wrong in [r#"{"status": 99}"#, r#"{"fail_rate": 2.0}"#, r#"{"unknown": 1}"#, r#"{"delay_ms": 3600001}"#, ""]
+        {
+            assert_eq!(mood(wrong), Some(400), "{wrong}");
+        }
+        assert_eq!(post(&backend, "", RECORD), Some(201), "what is wrong changes nothing");
+        backend.require_token(&SecretSource::Given(Secret::new("t".to_owned()))).unwrap();
+        assert_eq!(mood("{}"), Some(401));
+    }
+
+    #[test]
+    fn the_journal_tells_keys_and_serials() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("journal");
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let options = BackendOptions { listen, journal: Some(journal.clone()), ..BackendOptions::default() };
+        let backend = Backend::start(options).unwrap();
+        let key = "018f2d4e-0000-7000-8000-000000000001";
+        assert_eq!(post(&backend, &format!("Idempotency-Key: {key}\r\n"), &format!("{RECORD},{RECORD}")), Some(201));
+        assert_eq!(post(&backend, "", &RECORD.replace("192.0.2.1", "x")), Some(400));
+        drop(backend);
+        let text = std::fs::read_to_string(journal).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!((&line["key"], &line["serials"]["a"]), (&key.into(), &serde_json::json!([7, 7])));
+        assert!(line["unix_ms"].as_u64() > Some(1_700_000_000_000), "{line}");
     }
 
     #[test]

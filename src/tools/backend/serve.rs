@@ -22,13 +22,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::Misbehaviour;
 use super::contract::{self, Fault};
 use super::door::Door;
 use super::encoding::{self, Coding};
+use super::journal;
+use super::mood::{Mood, Plan, Reset};
 use super::tally::Tally;
 use crate::limits;
-use crate::sink::retry::Random;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -36,42 +36,10 @@ pub(super) struct Shared {
     pub(super) tally: Mutex<Tally>,
     pub(super) mood: Mutex<Mood>,
     pub(super) out: Option<Mutex<std::fs::File>>,
+    pub(super) journal: Option<Mutex<std::fs::File>>,
     pub(super) door: Door,
     /// Compressed bodies are read; the real backend answers them with 400.
     pub(super) accept_encodings: bool,
-}
-
-/// How the backend behaves now.
-#[derive(Debug)]
-pub(super) struct Mood {
-    pub(super) misbehaviour: Misbehaviour,
-    pub(super) retry_after: Option<Duration>,
-    pub(super) random: Random,
-    pub(super) resets: u64,
-}
-
-impl Mood {
-    fn chance(&mut self, share: f64) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "a share of requests")]
-        let drawn = self.random.up_to(u64::MAX - 1) as f64 / u64::MAX as f64;
-        drawn < share
-    }
-}
-
-/// What was decided about a request before it was read.
-struct Plan {
-    reset: Option<Reset>,
-    status: Option<u16>,
-    poison: Option<u64>,
-    poison_status: u16,
-    delay: Duration,
-    retry_after: Option<Duration>,
-}
-
-#[derive(PartialEq, Eq, Clone, Copy)]
-enum Reset {
-    BeforeReading,
-    AfterAccepting,
 }
 
 enum Reply {
@@ -164,6 +132,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Reply {
             let stats = lock(&shared.tally).stats();
             Reply::Answer(json(StatusCode::OK, &stats))
         }
+        (&Method::POST, "/mood") => Reply::Answer(change_mood(shared, request).await),
         (method, path) if path.ends_with("/api/netflow/netflow") => {
             if method == Method::POST {
                 post(shared, request).await
@@ -172,6 +141,21 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Reply {
             }
         }
         _ => Reply::Answer(detail(StatusCode::NOT_FOUND, "Not found.")),
+    }
+}
+
+/// From the next request on it behaves as the body says, all of it: what is not named ends.
+async fn change_mood(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if !shared.door.admits(request.headers()) {
+        return unauthorized();
+    }
+    let body = match Limited::new(request.into_body(), limits::BACKEND_MOOD_OCTETS_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(e) => return detail(StatusCode::BAD_REQUEST, &e.to_string()),
+    };
+    match lock(&shared.mood).change(&body) {
+        Ok(()) => json(StatusCode::OK, &serde_json::json!({})),
+        Err(why) => detail(StatusCode::BAD_REQUEST, &why),
     }
 }
 
@@ -185,7 +169,7 @@ async fn post(shared: &Shared, request: Request<Incoming>) -> Reply {
         lock(&shared.tally).totals.unauthorized_requests += 1;
         return Reply::Answer(unauthorized());
     }
-    let plan = plan(shared);
+    let plan = lock(&shared.mood).plan();
     if plan.reset == Some(Reset::BeforeReading) {
         lock(&shared.tally).totals.failed_on_purpose += 1;
         return Reply::Reset;
@@ -214,39 +198,21 @@ async fn post(shared: &Shared, request: Request<Incoming>) -> Reply {
     Reply::Answer(response)
 }
 
-fn plan(shared: &Shared) -> Plan {
-    let mut mood = lock(&shared.mood);
-    let Misbehaviour { fail_rate, delay, status, reset_rate, poison_serial } = mood.misbehaviour;
-    let reset = (reset_rate > 0.0 && mood.chance(reset_rate)).then(|| {
-        mood.resets += 1;
-        if mood.resets % 2 == 1 { Reset::BeforeReading } else { Reset::AfterAccepting }
-    });
-    let fails = match fail_rate {
-        Some(rate) => mood.chance(rate).then(|| status.unwrap_or(503)),
-        // A status alone is for every request, unless it is the answer to a poisoned one.
-        None => status.filter(|_| poison_serial.is_none()),
-    };
-    Plan {
-        reset,
-        status: fails,
-        poison: poison_serial,
-        poison_status: status.unwrap_or(500),
-        delay,
-        retry_after: mood.retry_after,
-    }
-}
-
 fn decide(shared: &Shared, plan: &Plan, headers: &header::HeaderMap, body: &[u8]) -> Response<Full<Bytes>> {
     let on_purpose = |status: u16| {
         lock(&shared.tally).totals.failed_on_purpose += 1;
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        detail(status, "Failed on purpose.")
+        let mut response = detail(status, "Failed on purpose.");
+        if status.is_redirection() {
+            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/health"));
+        }
+        response
     };
     let refused = |status, why: &str| {
         lock(&shared.tally).totals.refused_requests += 1;
         detail(status, why)
     };
-    if let Some(status) = plan.status {
+    if let (Some(status), None) = (plan.status, plan.fail_above) {
         return on_purpose(status);
     }
     let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
@@ -278,18 +244,27 @@ fn decide(shared: &Shared, plan: &Plan, headers: &header::HeaderMap, body: &[u8]
         Err(Fault::Refused(why)) => return refused(StatusCode::BAD_REQUEST, &why),
         Err(Fault::Overflow(why)) => return refused(StatusCode::INTERNAL_SERVER_ERROR, &why),
     };
+    if let (Some(status), Some(above)) = (plan.status, plan.fail_above)
+        && records.len() > above
+    {
+        return on_purpose(status);
+    }
     if plan.poison.is_some_and(|serial| records.iter().any(|r| r.bytes() == serial)) {
         return on_purpose(plan.poison_status);
-    }
-    if let Err(e) = append(shared, body) {
-        tracing::error!(error = %e, "the file of --out cannot be written: the batch is answered with 500");
-        return refused(StatusCode::INTERNAL_SERVER_ERROR, "The output file cannot be written.");
     }
     // A key that is no UUID is folded to one: 16 octets each, whatever a client sends.
     let key = headers.get("idempotency-key").map(|key| match key.to_str().map(Uuid::try_parse) {
         Ok(Ok(uuid)) => uuid,
         _ => Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()),
     });
+    let kept = append(shared, body).and_then(|()| match &shared.journal {
+        Some(journal) => lock(journal).write_all(&journal::line(&records, key)?),
+        None => Ok(()),
+    });
+    if let Err(e) = kept {
+        tracing::error!(error = %e, "a file of --out or --journal cannot be written: the batch is answered with 500");
+        return refused(StatusCode::INTERNAL_SERVER_ERROR, "The output file cannot be written.");
+    }
     let mut tally = lock(&shared.tally);
     tally.accept(&records, key);
     *tally.totals.encodings.entry(coding.name().to_owned()).or_default() += 1;

@@ -25,6 +25,8 @@ pub const TEMPLATE_IPV6: u16 = 257;
 pub const TEMPLATE_SAMPLER: u16 = 258;
 /// Records of a v5 datagram at most (V5-02).
 pub const V5_RECORDS_MAX: usize = 30;
+/// Ids that templates move through when they churn: more than an exporter has templates, far fewer than a domain keeps.
+const CHURN_IDS: u64 = 61;
 /// One record in so many is IPv6 (v9 and IPFIX).
 const IPV6_EVERY: usize = 8;
 /// sysUpTime when the exporter begins, milliseconds: a day, so that flows began after the boot.
@@ -45,13 +47,23 @@ pub struct SyntheticOptions {
     pub refresh_seconds: u32,
     /// 1 in N that the exporter says it samples; 0: it says nothing of sampling.
     pub sampling: u32,
+    /// After so many datagrams every template takes the next id, which another one had before; 0: never.
+    pub churn_datagrams: u32,
 }
 
 impl SyntheticOptions {
     /// An exporter of `version` that repeats its templates every 500 datagrams or 30 s, unsampled.
     #[must_use]
     pub const fn new(version: Version, seed: u64) -> Self {
-        Self { version, observation_domain: 1, seed, refresh_datagrams: 500, refresh_seconds: 30, sampling: 1 }
+        Self {
+            version,
+            observation_domain: 1,
+            seed,
+            refresh_datagrams: 500,
+            refresh_seconds: 30,
+            sampling: 1,
+            churn_datagrams: 0,
+        }
     }
 }
 
@@ -186,10 +198,20 @@ impl SyntheticExporter {
     fn refresh_due(&self, now_ms: u64) -> bool {
         let datagrams = u64::from(self.options.refresh_datagrams);
         let age_ms = u64::from(self.options.refresh_seconds) * 1_000;
+        let churn = u64::from(self.options.churn_datagrams);
         self.datagrams == 0
+            || (churn > 0 && self.datagrams.is_multiple_of(churn))
             || self.refreshed_at == u64::MAX
             || (datagrams > 0 && self.datagrams - self.refreshed_at >= datagrams)
             || (age_ms > 0 && now_ms.saturating_sub(self.refreshed_ms) >= age_ms)
+    }
+
+    /// Id of a template now.
+    fn id(&self, template: u16) -> u16 {
+        let generation = self.datagrams.checked_div(u64::from(self.options.churn_datagrams)).unwrap_or(0);
+        #[expect(clippy::cast_possible_truncation, reason = "below CHURN_IDS")]
+        let moved = (generation % CHURN_IDS) as u16;
+        template + moved
     }
 
     /// Templates and, where the exporter speaks of sampling, the sampler table; gives its records.
@@ -198,8 +220,8 @@ impl SyntheticExporter {
         self.refreshed_ms = now_ms;
         let v9 = self.options.version == Version::V9;
         let (ipv4, ipv6) = if v9 { (V9_IPV4, V9_IPV6) } else { (IPFIX_IPV4, IPFIX_IPV6) };
-        self.writer.template(TEMPLATE_IPV4, ipv4);
-        self.writer.template(TEMPLATE_IPV6, ipv6);
+        self.writer.template(self.id(TEMPLATE_IPV4), ipv4);
+        self.writer.template(self.id(TEMPLATE_IPV6), ipv6);
         let rate = self.options.sampling;
         if rate == 0 {
             return 0;
@@ -209,16 +231,16 @@ impl SyntheticExporter {
         record.put([SAMPLER]);
         if v9 {
             // Scope 1: System. Mode 1: deterministic.
-            self.writer.options_template(TEMPLATE_SAMPLER, &[Field::iana(1, 4)], V9_SAMPLER);
+            self.writer.options_template(self.id(TEMPLATE_SAMPLER), &[Field::iana(1, 4)], V9_SAMPLER);
             record.put([1]);
             record.put(rate.to_be_bytes());
         } else {
-            self.writer.options_template(TEMPLATE_SAMPLER, &[Field::iana(149, 4)], IPFIX_SAMPLER);
+            self.writer.options_template(self.id(TEMPLATE_SAMPLER), &[Field::iana(149, 4)], IPFIX_SAMPLER);
             record.put(1_u16.to_be_bytes());
             record.put(1_u32.to_be_bytes());
             record.put((rate - 1).to_be_bytes());
         }
-        self.writer.begin_set(TEMPLATE_SAMPLER);
+        self.writer.begin_set(self.id(TEMPLATE_SAMPLER));
         self.writer.record(record.octets());
         self.writer.end_set();
         1
@@ -259,7 +281,7 @@ impl SyntheticExporter {
         let ipv4 = (records - ipv6).min(room / ipv4_octets);
         for (set, count, wide) in [(TEMPLATE_IPV4, ipv4, false), (TEMPLATE_IPV6, ipv6, true)] {
             if count > 0 {
-                self.writer.begin_set(set);
+                self.writer.begin_set(self.id(set));
             }
             for _ in 0..count {
                 let flow = self.next_flow(now_ms);
@@ -451,6 +473,23 @@ mod tests {
             }
             assert_eq!(found, records);
             assert_eq!(usize::from(word(&octets, 2)), records + if templates { 4 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn churning_templates_take_ids_that_others_had() {
+        let churn = SyntheticOptions { churn_datagrams: 2, ..SyntheticOptions::new(Version::V9, 5) };
+        let mut exporter = SyntheticExporter::new(churn);
+        for datagram in 0..200_u16 {
+            let octets = exporter.next_datagram(NOW, 16).octets.to_vec();
+            let (moved, new) = (datagram / 2 % 61, datagram % 2 == 0);
+            let data = [TEMPLATE_IPV4 + moved, TEMPLATE_IPV6 + moved];
+            let ids: Vec<u16> = sets(&octets, 20).iter().map(|(id, _)| *id).collect();
+            assert_eq!(ids.ends_with(&data), !new || ids.len() == 6, "{ids:?}");
+            assert_eq!(ids.len(), if new { 6 } else { 2 }, "{ids:?}");
+            if new {
+                assert_eq!(word(&sets(&octets, 20)[0].1, 0), data[0]);
+            }
         }
     }
 

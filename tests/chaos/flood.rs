@@ -13,8 +13,9 @@ const GOOD: usize = 99;
 fn one_floods(size: Size) {
     let dir = tempfile::tempdir().expect("a directory");
     let backend = MoodyBackend::start(&dir.path().join("journal"));
-    // Three times what a good one sends, so that a stall of it is no fault, and a third of what the other sends.
-    let bucket = ["--admission-bytes-per-second=10000", "--admission-burst=1s", "--batch-size=500"];
+    // More than twice what a good one sends, and a quarter of what the other does; what a stalled machine makes the good
+    // ones catch up with is within the burst.
+    let bucket = ["--admission-bytes-per-second=8000", "--admission-burst=5s", "--batch-size=500"];
     let collector = spooling(backend.address, &dir.path().join("data"), "on_failure", &bucket);
     let good = Exporters::start(collector.port, SHARE * GOOD as u64, 0, GOOD, &[Version::V9]);
     let bad = Exporters::start(collector.port, 10 * SHARE, GOOD, 1, &[Version::V9]);
@@ -42,7 +43,7 @@ fn one_floods(size: Size) {
     let (source, passed) =
         (bad.by_exporter[0].source.ip().to_string(), &came.serials[&bad.by_exporter[0].source.ip().to_string()]);
     eprintln!("{refused} of {} datagrams of {source} refused, {} records passed", bad.datagrams, passed.len());
-    assert!(refused * 3 > bad.datagrams && refused < bad.datagrams, "{refused} of {} refused", bad.datagrams);
+    assert!(refused * 4 > bad.datagrams && refused < bad.datagrams, "{refused} of {} refused", bad.datagrams);
     let unseen = bad.records - passed.len() as u64;
     assert!(unseen >= refused && unseen <= 30 * refused, "{unseen} records in {refused} datagrams");
     let detail: Value = json(collector.http, &format!("/api/v1/exporters/{source}"));

@@ -1,34 +1,32 @@
 //! A backend that goes through everything: away, slow, failing, resetting, refusing batches, and well again.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::rig::{
-    Accepted, Exporters, MIXED, MoodyBackend, Size, account, came, endure, metric, resident, settled, spooling,
+    Accepted, Exporters, MIXED, MoodyBackend, Size, account, came, endure, metric, now, resident, settled, spooling,
 };
 use crate::child::{number, wait_for};
 
 const MIB: u64 = 1 << 20;
 
-/// Requests that were accepted after one with younger records of the same exporter, among those of which all records have
-/// serials in `range`; and how many those are.
-fn out_of_order(journal: &[Accepted], range: std::ops::Range<u64>) -> (usize, usize) {
-    let (mut back, mut all) = (0, 0);
-    let mut youngest = std::collections::HashMap::<&str, u64>::new();
+/// What was encoded this much earlier may be accepted later: four requests are under way, 33 ms of flows each, and the
+/// order in which they are answered is the backend's.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+
+/// Of the requests that were encoded in `during`, how many there are, and how many were accepted after one that was
+/// encoded more than `UNDER_WAY` later.
+fn out_of_order(journal: &[Accepted], during: &Range<Duration>) -> (usize, usize) {
+    let (mut all, mut late, mut youngest) = (0, 0, Duration::ZERO);
     for request in journal {
-        for (switch, serials) in &request.serials {
-            let Some((&first, &last)) = serials.first().zip(serials.last()) else { continue };
-            if !range.contains(&first) || !range.contains(&last) {
-                continue;
-            }
-            let youngest = youngest.entry(switch).or_default();
-            all += 1;
-            back += usize::from(first < *youngest);
-            *youngest = first.max(*youngest);
-        }
+        let Some(encoded) = request.encoded().filter(|encoded| during.contains(encoded)) else { continue };
+        all += 1;
+        late += usize::from(encoded + UNDER_WAY < youngest);
+        youngest = youngest.max(encoded);
     }
-    (back, all)
+    (all, late)
 }
 
 fn through_every_phase(size: Size) {
@@ -39,16 +37,24 @@ fn through_every_phase(size: Size) {
     let load = Exporters::start(collector.port, 1_500, 0, 3, &MIXED);
     load.wait_until_sent(1_500);
 
-    let from = load.sent();
-    let backend = backend.away(Duration::from_secs(size.of(5, 60)));
-    let until = load.sent();
-    assert!(number(&collector.ledger(), "/records/spooled") > 0, "what could not be delivered went to disk");
+    let from = now();
+    let gone = backend.leave();
+    endure(Duration::from_secs(size.of(5, 60)));
+    // From 5 s of sickness on memory keeps one batch to ask with; before that it would deliver its half beside the spool.
+    wait_for("all that waits in the spool", || {
+        let ledger = collector.ledger();
+        let in_line = number(&ledger, "/records/in_memory_by_stage/delivery");
+        (number(&ledger, "/records/spooled") > 1_000 && in_line <= 100).then_some(())
+    });
+    // What is encoded from now on may be sent beside the spool's.
+    let until = now();
+    let backend = gone.come_back();
     let after_outage = resident(&collector);
     wait_for("an empty spool", || (number(&collector.ledger(), "/records/spooled") == 0).then_some(()));
-    // Each exporter sent a third of it; what was in memory when the backend left, or fresh when it came back, may pass.
-    let (back, all) = out_of_order(&backend.journal(), from / 3 + 500..until / 3 - 500);
-    eprintln!("{back} of {all} out of order; resident {} MiB", after_outage / MIB);
-    assert!(all >= 10 && back * 10 <= all, "{back} of {all} were accepted after younger ones");
+    let (all, late) = out_of_order(&backend.journal(), &(from..until));
+    eprintln!("{all} batches of the outage, {late} out of order; resident {} MiB", after_outage / MIB);
+    // One in ten may be held up on its way by a busy machine; what comes newest first, or at random, is all out of order.
+    assert!(all >= 50 && late * 10 <= all, "{late} of {all} batches came after much younger ones");
 
     let time = Duration::from_secs(size.of(3, 30));
     let mut peak = after_outage;
@@ -72,15 +78,10 @@ fn through_every_phase(size: Size) {
     let sent = load.stop();
     let ledger = settled(&collector, sent.datagrams);
     let came = came(&backend.journal());
-    eprintln!("{} sent, {} doubled: {ledger}", sent.records, came.doubled);
+    let possible = metric(&collector, "clarion_collector_records_possibly_duplicated_total");
+    eprintln!("{} sent, {} came twice, {possible} possible duplicates counted", sent.records, came.doubled);
     assert!(account(&ledger, &sent, &came).is_empty(), "nothing is lost: {ledger}");
-    assert!(
-        came.doubled
-            <= number(&ledger, "/records/possibly_duplicated")
-                .max(metric(&collector, "clarion_collector_records_possibly_duplicated_total")),
-        "{} doubled: {ledger}",
-        came.doubled
-    );
+    assert!(came.doubled <= possible, "{} came twice, {possible} were said to be possible", came.doubled);
     assert!(number(&backend.stats(), "/failed_on_purpose") > 10, "the backend was as bad as it was told to be");
     // Small against what a backlog of these phases would take if it were kept.
     let room = size.of(32, 48) * MIB;

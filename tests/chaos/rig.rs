@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clarion_collector::flow::Version;
 use clarion_collector::tools::generate::{GenerateOptions, GenerateReport, Progress, run_with};
@@ -121,12 +121,10 @@ impl MoodyBackend {
         Some(Self { process, address, journal: journal.to_owned() })
     }
 
-    /// Gone without a word, and back on the same port after `time`.
-    pub fn away(self, time: Duration) -> Self {
-        let (address, journal) = (self.address, self.journal);
+    /// Gone without a word.
+    pub fn leave(self) -> GoneBackend {
         self.process.kill();
-        endure(time);
-        wait_for("the backend's port", || Self::start_at(address, &journal))
+        GoneBackend { address: self.address, journal: self.journal }
     }
 
     /// From the next request on it behaves like this.
@@ -152,12 +150,37 @@ impl MoodyBackend {
     }
 }
 
+/// A backend that may come back where it was.
+pub struct GoneBackend {
+    address: SocketAddr,
+    journal: PathBuf,
+}
+
+impl GoneBackend {
+    pub fn come_back(self) -> MoodyBackend {
+        wait_for("the backend's port", || MoodyBackend::start_at(self.address, &self.journal))
+    }
+}
+
 /// An accepted request.
 #[derive(Debug)]
 pub struct Accepted {
     pub key: Uuid,
     /// Serials by switch_id.
     pub serials: BTreeMap<String, Vec<u64>>,
+}
+
+impl Accepted {
+    /// Unix time at which the batch was encoded; None for a part.
+    pub fn encoded(&self) -> Option<Duration> {
+        let (seconds, nanos) = self.key.get_timestamp()?.to_unix();
+        Some(Duration::new(seconds, nanos))
+    }
+}
+
+/// Unix time.
+pub fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970")
 }
 
 fn journal(path: &Path) -> Vec<Accepted> {

@@ -261,8 +261,8 @@ pub struct GenerateArgs {
     /// Export protocol
     #[arg(long, value_enum, default_value_t = GenerateVersion::Mixed)]
     pub version: GenerateVersion,
-    /// After this many datagrams the templates of a v9 or IPFIX exporter take ids that others had
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// After this many seconds the templates of v9 and IPFIX exporters take ids that others had; from 4 on no guard minds
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub churn: Option<u32>,
     /// End after this many seconds
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]

@@ -7,14 +7,14 @@
 #   tests/soak.sh verdict DIR   judges what there is
 #
 # SOAK_BINARY (target/release/clarion-collector), SOAK_SECONDS (7200), SOAK_RATE (20000 records a second: take half of what
-# `capacity` or docs/performance.md says of the machine), SOAK_EXPORTERS (50), SOAK_CHURN (100 datagrams of an exporter
-# until its templates take other ids), SOAK_EVERY (10 seconds between two lines). They are kept in DIR/settings at the first
-# start. DIR/figures.tsv has a line every SOAK_EVERY seconds, DIR/verdict the end: RSS flat, no more descriptors, books
-# balanced. Each time the processes had to be started anew is a life of its own in the figures, judged by itself.
+# docs/performance.md says of the machine), SOAK_EXPORTERS (50), SOAK_CHURN (10 seconds until an exporter's templates take
+# other ids; less than 4 is a storm, which the collector stops), SOAK_EVERY (10 seconds between two lines). They are kept in
+# DIR/settings at the first start. DIR/figures.tsv has a line every SOAK_EVERY seconds, DIR/verdict the end: RSS flat, no more
+# descriptors, books balanced. Each time the processes had to be started anew is a life of its own, judged by itself.
 set -euo pipefail
 
 usage() {
-    sed -n '2,15p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2
 }
 
@@ -33,7 +33,7 @@ binary=${SOAK_BINARY:-$root/target/release/clarion-collector}
 seconds=${SOAK_SECONDS:-7200}
 rate=${SOAK_RATE:-20000}
 exporters=${SOAK_EXPORTERS:-50}
-churn=${SOAK_CHURN:-100}
+churn=${SOAK_CHURN:-10}
 every=${SOAK_EVERY:-10}
 EOF
 fi

@@ -46,8 +46,8 @@ pub struct GenerateOptions {
     pub records: Option<u64>,
     /// 1 in N that the exporters say they sample; 0: they say nothing.
     pub sampling: u32,
-    /// After so many datagrams of an exporter its templates change their ids; 0: never.
-    pub churn_datagrams: u32,
+    /// After so many seconds the templates of an exporter change their ids; 0: never.
+    pub churn_seconds: u32,
     /// Counters that another thread may watch.
     pub progress: Arc<Progress>,
 }
@@ -65,7 +65,7 @@ impl GenerateOptions {
             duration: None,
             records: None,
             sampling: 1,
-            churn_datagrams: 0,
+            churn_seconds: 0,
             progress: Arc::default(),
         }
     }
@@ -162,7 +162,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         },
         duration: args.seconds.map(Duration::from_secs),
         records: args.records,
-        churn_datagrams: args.churn.unwrap_or_default(),
+        churn_seconds: args.churn.unwrap_or_default(),
         ..GenerateOptions::new(args.to, args.rate)
     };
     if options.exporters < options.versions.len() {
@@ -282,7 +282,7 @@ fn open_sources(options: &GenerateOptions) -> anyhow::Result<Vec<Source>> {
             .with_context(|| format!("exporter {} of {}", i + 1, options.exporters))?;
         let exporter = SyntheticExporter::new(SyntheticOptions {
             sampling: options.sampling,
-            churn_datagrams: options.churn_datagrams,
+            churn_seconds: options.churn_seconds,
             // Behind one address, exporters are told apart by their domain.
             observation_domain: if address.is_some() { 1 } else { u32::try_from(number).unwrap_or(0) + 1 },
             ..SyntheticOptions::new(options.versions[i % options.versions.len()], number as u64)

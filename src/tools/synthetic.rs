@@ -47,8 +47,9 @@ pub struct SyntheticOptions {
     pub refresh_seconds: u32,
     /// 1 in N that the exporter says it samples; 0: it says nothing of sampling.
     pub sampling: u32,
-    /// After so many datagrams every template takes the next id, which another one had before; 0: never.
-    pub churn_datagrams: u32,
+    /// After so many seconds every template takes the next id, which another one had before; 0: never. Each time three
+    /// layouts change: a collector that guards against forged templates takes a limited number a minute.
+    pub churn_seconds: u32,
 }
 
 impl SyntheticOptions {
@@ -62,7 +63,7 @@ impl SyntheticOptions {
             refresh_datagrams: 500,
             refresh_seconds: 30,
             sampling: 1,
-            churn_datagrams: 0,
+            churn_seconds: 0,
         }
     }
 }
@@ -90,6 +91,9 @@ pub struct SyntheticExporter {
     datagrams: u64,
     refreshed_at: u64,
     refreshed_ms: u64,
+    /// How often the templates have changed their ids.
+    generation: u64,
+    churned_ms: u64,
 }
 
 /// A flow before it is written.
@@ -130,6 +134,8 @@ impl SyntheticExporter {
             datagrams: 0,
             refreshed_at: 0,
             refreshed_ms: 0,
+            generation: 0,
+            churned_ms: 0,
         }
     }
 
@@ -167,6 +173,7 @@ impl SyntheticExporter {
     pub fn next_datagram(&mut self, now_ns: u64, records: usize) -> Produced<'_> {
         let now_ms = now_ns / 1_000_000;
         let booted_ms = *self.booted_ms.get_or_insert(now_ms.saturating_sub(UPTIME_AT_START_MS));
+        self.churn(now_ms);
         let version = self.options.version;
         let sampling = self.options.sampling;
         self.writer.begin(&MessageHeader {
@@ -198,19 +205,27 @@ impl SyntheticExporter {
     fn refresh_due(&self, now_ms: u64) -> bool {
         let datagrams = u64::from(self.options.refresh_datagrams);
         let age_ms = u64::from(self.options.refresh_seconds) * 1_000;
-        let churn = u64::from(self.options.churn_datagrams);
         self.datagrams == 0
-            || (churn > 0 && self.datagrams.is_multiple_of(churn))
             || self.refreshed_at == u64::MAX
             || (datagrams > 0 && self.datagrams - self.refreshed_at >= datagrams)
             || (age_ms > 0 && now_ms.saturating_sub(self.refreshed_ms) >= age_ms)
     }
 
+    /// From the time of the first datagram on.
+    fn churn(&mut self, now_ms: u64) {
+        let pause_ms = u64::from(self.options.churn_seconds) * 1_000;
+        if self.datagrams == 0 {
+            self.churned_ms = now_ms;
+        } else if pause_ms > 0 && now_ms.saturating_sub(self.churned_ms) >= pause_ms {
+            self.churned_ms = now_ms;
+            self.generation += 1;
+            self.refresh_templates();
+        }
+    }
+
     /// Id of a template now.
     fn id(&self, template: u16) -> u16 {
-        let generation = self.datagrams.checked_div(u64::from(self.options.churn_datagrams)).unwrap_or(0);
-        #[expect(clippy::cast_possible_truncation, reason = "below CHURN_IDS")]
-        let moved = (generation % CHURN_IDS) as u16;
+        let moved = (self.generation % CHURN_IDS) as u16;
         template + moved
     }
 
@@ -478,10 +493,11 @@ mod tests {
 
     #[test]
     fn churning_templates_take_ids_that_others_had() {
-        let churn = SyntheticOptions { churn_datagrams: 2, ..SyntheticOptions::new(Version::V9, 5) };
+        let churn = SyntheticOptions { churn_seconds: 2, refresh_seconds: 0, ..SyntheticOptions::new(Version::V9, 5) };
         let mut exporter = SyntheticExporter::new(churn);
         for datagram in 0..200_u16 {
-            let octets = exporter.next_datagram(NOW, 16).octets.to_vec();
+            let now = NOW + u64::from(datagram) * 1_000_000_000;
+            let octets = exporter.next_datagram(now, 16).octets.to_vec();
             let (moved, new) = (datagram / 2 % 61, datagram % 2 == 0);
             let data = [TEMPLATE_IPV4 + moved, TEMPLATE_IPV6 + moved];
             let ids: Vec<u16> = sets(&octets, 20).iter().map(|(id, _)| *id).collect();

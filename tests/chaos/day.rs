@@ -23,7 +23,7 @@ const HOUR_NS: u64 = 3_600 * 1_000_000_000;
 const SPOOL_OCTETS: u64 = 2 << 20;
 const MEMORY_OCTETS: u64 = 1 << 20;
 
-/// Octets that this process has in memory.
+/// Octets that this process has in memory; the backtrace of another test that fails beside this one shows in it as well.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");

@@ -1,8 +1,10 @@
 //! One exporter at ten times its share among a hundred: the bucket takes it out of the others' way.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::rig::{Exporters, MoodyBackend, Size, came, metric, spooling};
+use super::rig::{Exporters, MoodyBackend, Size, came, endure, metric, spooling};
 use crate::child::{dropped, json, number, wait_for};
 use clarion_collector::flow::Version;
 
@@ -19,7 +21,7 @@ fn one_floods(size: Size) {
     let collector = spooling(backend.address, &dir.path().join("data"), "on_failure", &bucket);
     let good = Exporters::start(collector.port, SHARE * GOOD as u64, 0, GOOD, &[Version::V9]);
     let bad = Exporters::start(collector.port, 10 * SHARE, GOOD, 1, &[Version::V9]);
-    bad.wait_until_sent(10 * SHARE * size.of(5, 60));
+    endure(Duration::from_secs(size.of(5, 60)));
     let (good, bad) = (good.stop(), bad.stop());
 
     let ledger = wait_for("everything that was admitted delivered", || {

@@ -3,6 +3,10 @@
 //! A default that an operator can change stands beside its minimum and maximum; what nobody can
 //! change stands alone. Hitting a bound is always a metric. Octets unless the name says otherwise.
 
+mod leaving;
+
+pub use leaving::*;
+
 /// A setting's default with the range that `check` accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,8 @@ use super::gateway::Gateways;
 use super::notices::Notices;
 use super::park::ParkDisk;
 use super::pipeline::{Pipeline, PipelineParts};
-use super::socket::{CollectError, Group, LeavingSocket};
+use super::inherit::{self, Inherited};
+use super::socket::{CollectError, Group, LeavingSocket, ListenerSocket};
 use super::worker::{Orders, Worker, WorkerParts};
 use super::{CollectSettings, HandOver, steer};
 use crate::clock::Clock;
@@ -31,6 +33,8 @@ const JOIN_POLL: Duration = Duration::from_millis(2);
 pub struct Collector {
     settings: CollectSettings,
     groups: Vec<Group>,
+    /// Names in the service manager's store that mean nothing any more.
+    forgotten: Vec<String>,
     table: Arc<ExporterTable>,
     park: Option<ParkDisk>,
     clock: Clock,
@@ -42,6 +46,19 @@ impl Collector {
     /// # Errors
     /// Settings that cannot hold, or a port that cannot be had; each says what to do.
     pub fn bind(settings: CollectSettings, clock: Clock, metrics: &Metrics) -> Result<Self, CollectError> {
+        Self::bind_with(settings, &mut Inherited::default(), clock, metrics)
+    }
+
+    /// The same with the sockets that the process was started with, in place of new ones.
+    ///
+    /// # Errors
+    /// The same, and inherited sockets that fit no listener.
+    pub fn bind_with(
+        settings: CollectSettings,
+        inherited: &mut Inherited,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, CollectError> {
         check(&settings, metrics.workers().len()).map_err(CollectError::Settings)?;
         let table = ExporterTable::new(&settings, metrics.books.clone()).map_err(CollectError::Settings)?;
         let mut table = table.watching(Gateways::of_this_host());
@@ -50,16 +67,18 @@ impl Collector {
             table = table.parking_at(park.door());
         }
         let mut groups = Vec::with_capacity(settings.listeners.len());
-        for (index, listener) in settings.listeners.iter().enumerate() {
-            let CollectSettings { workers, receive_buffer, steering, exclusive, .. } = settings;
-            let group = Group::bind(listener, workers, receive_buffer, steering, exclusive)?;
-            for worker in metrics.workers() {
-                worker.sockets[index].buffer.set(group.buffer.granted);
+        let dealt = inherited.deal(&settings.listeners)?;
+        for (index, (listener, dealt)) in settings.listeners.iter().zip(dealt).enumerate() {
+            let steering = settings.steering;
+            let group = dealt.into_group(listener, &settings)?;
+            for (number, worker) in metrics.workers().iter().enumerate() {
+                let own = group.sockets.iter().skip(number).step_by(settings.workers);
+                worker.sockets[index].buffer.set(own.map(|socket| socket.granted).sum());
             }
             tracing::info!(
                 listener = %group.name,
                 address = %group.address,
-                sockets = workers,
+                sockets = group.sockets.len(),
                 receive_buffer_per_socket = group.buffer.granted,
                 receive_buffer_asked = group.buffer.asked,
                 forced = group.buffer.forced,
@@ -71,13 +90,32 @@ impl Collector {
             }
             groups.push(group);
         }
-        Ok(Self { settings, groups, table: Arc::new(table), park, clock })
+        let forgotten = inherited.forgotten();
+        Ok(Self { settings, groups, forgotten, table: Arc::new(table), park, clock })
     }
 
     /// Name and address of each listener; a port 0 has become the one obtained.
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.groups.iter().map(|g| (g.name.clone(), g.address)).collect()
+    }
+
+    /// Names in the service manager's store that no listener wants any more.
+    #[must_use]
+    pub fn forgotten(&self) -> &[String] {
+        &self.forgotten
+    }
+
+    /// Has the sockets kept beyond this process: `store` is told a name and the sockets of a listener, and says
+    /// whether it keeps them. Leaving then means to read them no longer.
+    pub fn keep(&self, store: impl FnMut(&str, &[BorrowedFd<'_>]) -> bool) {
+        inherit::keep(&self.groups, store);
+    }
+
+    /// Sockets of all listeners.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.groups.iter().map(|g| g.sockets.len()).sum()
     }
 
     /// The table of exporters, for status and maintenance.
@@ -92,7 +130,7 @@ impl Collector {
     /// A thread could not be made; those that ran already have ended. InvalidInput if there are not as
     /// many senders and handles as workers.
     pub fn start(self, senders: Vec<Box<dyn HandOver>>, metrics: Vec<WorkerMetrics>) -> io::Result<Workers> {
-        let Self { settings, groups, table, park, clock } = self;
+        let Self { settings, groups, table, park, clock, .. } = self;
         if senders.len() != settings.workers || metrics.len() != settings.workers {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "one sender and one set of handles a worker"));
         }
@@ -116,7 +154,7 @@ impl Collector {
                 window: SEQUENCE_WINDOW_MIN.max(2 * settings.workers * RECEIVE_BATCH),
             };
             let parts = WorkerParts {
-                sockets: workers.groups.iter().map(|g| (g.name.clone(), Arc::clone(&g.sockets[index]))).collect(),
+                sockets: workers.sockets_of(index, settings.workers),
                 metrics,
                 notices: Arc::clone(&notices),
                 clock: clock.clone(),
@@ -270,6 +308,15 @@ impl Workers {
             }
         }
         report
+    }
+
+    /// Sockets of worker `index` of `workers`, with name and place of their listener.
+    fn sockets_of(&self, index: usize, workers: usize) -> Vec<(usize, String, Arc<ListenerSocket>)> {
+        let own = |(place, group): (usize, &Group)| {
+            let dealt = group.sockets.iter().skip(index).step_by(workers);
+            dealt.map(|s| (place, group.name.clone(), Arc::clone(s))).collect::<Vec<_>>()
+        };
+        self.groups.iter().enumerate().flat_map(own).collect()
     }
 
     fn running(&self) -> Vec<String> {

@@ -1,14 +1,16 @@
 //! Sockets of a listener: bound as a reuseport group, with buffers and timestamps, and left without loss.
 //!
 //! What enters is a listener's settings, what leaves is one non-blocking socket a worker, all on one
-//! port, and what the kernel granted instead of what was asked. A leaving process takes its sockets
-//! out of a group that it shares by connecting them to a discard address: the kernel then chooses
-//! others, and the queue stays readable (plan section 5, promise 7).
+//! port, and what the kernel granted instead of what was asked. A leaving process takes the sockets
+//! that end with it out of their group by connecting them to a discard address: the kernel then chooses
+//! others, or refuses and counts what comes, and the queue stays readable (plan section 5, promise 7).
+//! Sockets that somebody keeps beyond this process stay as they are: what comes waits in them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -44,8 +46,32 @@ pub enum CollectError {
 /// One worker's socket of one listener.
 #[derive(Debug)]
 pub struct ListenerSocket {
-    socket: Socket,
-    inode: u64,
+    pub(super) socket: Socket,
+    pub(super) inode: u64,
+    /// Receive buffer that it has, octets.
+    pub(super) granted: u64,
+    /// What the kernel had dropped there before this process began to read it.
+    pub(super) drops_before: u32,
+    /// Somebody keeps it open when this process has ended, and the next one reads what waits in it.
+    kept: AtomicBool,
+}
+
+impl ListenerSocket {
+    pub(super) fn new(socket: Socket, granted: u64) -> io::Result<Self> {
+        let inode = sys::inode(&socket)?;
+        Ok(Self { socket, inode, granted, drops_before: 0, kept: AtomicBool::new(false) })
+    }
+
+    /// From now on somebody keeps it beyond this process.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
+    }
+
+    /// True if somebody keeps it beyond this process: leaving means to read it no longer.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Acquire)
+    }
 }
 
 impl AsFd for ListenerSocket {
@@ -72,13 +98,13 @@ pub struct Group {
     pub name: String,
     /// Where it is bound; the port is the one obtained.
     pub address: SocketAddr,
-    /// One socket a worker, in the order of the workers.
+    /// Worker i of n reads those at i, i + n, i + 2n ...: one each, where this process bound them.
     pub sockets: Vec<Arc<ListenerSocket>>,
     /// What the kernel granted.
     pub buffer: ObtainedBuffer,
     /// Sentences for the operator about what was not obtained.
     pub warnings: Vec<String>,
-    lock: Option<PortLock>,
+    pub(super) lock: Option<PortLock>,
 }
 
 impl Group {
@@ -116,22 +142,35 @@ impl Group {
             sockets.push(Arc::new(open(listener, address, asked)?.0));
         }
         let mut group = Self { name: listener.name.clone(), address, sockets, buffer, warnings: Vec::new(), lock };
-        if exclusive && let Some(other) = group.others().first() {
+        group.settle(listener, workers, steering, exclusive)?;
+        Ok(group)
+    }
+
+    /// What is left to do when all sockets are there: the port is free of others if it must be, and steered.
+    pub(super) fn settle(
+        &mut self,
+        listener: &ListenerSettings,
+        workers: usize,
+        steering: Steering,
+        exclusive: bool,
+    ) -> Result<(), CollectError> {
+        if exclusive && let Some(other) = self.others().first() {
             return Err(CollectError::AddressInUse(format!(
                 "listener {}: exclusive = true, but UDP port {} is also bound to {}; stop it, or set exclusive = false",
-                group.name,
-                address.port(),
+                self.name,
+                self.address.port(),
                 other.describe()
             )));
         }
-        steer::attach(&*group.sockets[0], steering, workers).map_err(|source| CollectError::Socket {
+        let (first, count) = (&*self.sockets[0], self.sockets.len());
+        steer::attach(first, steering, count).map_err(|source| CollectError::Socket {
             listener: listener.name.clone(),
             step: "attach the steering program",
-            address,
+            address: self.address,
             source,
         })?;
-        group.warn(listener, workers);
-        Ok(group)
+        self.warn(listener, workers);
+        Ok(())
     }
 
     fn warn(&mut self, listener: &ListenerSettings, workers: usize) {
@@ -172,13 +211,15 @@ impl Group {
         ports::others_on(self.address.port(), &own)
     }
 
-    /// Takes the sockets out of the group where others share it; their queues stay readable. Alone,
-    /// there is nobody to leave to, and the sockets are only read empty.
+    /// Takes the sockets that end with this process out of their group; their queues stay readable, and nothing new
+    /// comes in. Kept ones stay where they are.
     pub fn leave(&self) -> LeavingSocket {
-        if self.lock.is_some() || self.others().is_empty() {
-            return LeavingSocket::Alone;
+        let (kept, own): (Vec<_>, Vec<_>) = self.sockets.iter().partition(|s| s.is_kept());
+        if own.is_empty() {
+            return LeavingSocket::Kept;
         }
-        if !self.address.ip().is_unspecified() && !kernel_at_least(6, 13) {
+        let alone = kept.is_empty() && (self.lock.is_some() || self.others().is_empty());
+        if !alone && !self.address.ip().is_unspecified() && !kernel_at_least(6, 13) {
             return LeavingSocket::NotPossible(
                 "before Linux 6.13 a socket on a specific address cannot leave its group",
             );
@@ -188,18 +229,19 @@ impl Group {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::LOCALHOST, 9)),
         };
-        if let Some(first) = self.sockets.first() {
-            // There is none unless an earlier owner of the port left it behind.
-            let _ = sys::detach_steering(&**first);
+        if kept.is_empty() {
+            // A program would go on to choose among places that are empty. There is none unless this
+            // process steers, or an earlier owner of the port left it behind.
+            let _ = sys::detach_steering(&**own[0]);
         }
         // Last first: the kernel moves the last member into the hole that a leaving one makes.
-        for socket in self.sockets.iter().rev() {
+        for socket in own.iter().rev() {
             if let Err(e) = socket.socket.connect(&SockAddr::from(discard)) {
                 tracing::warn!(listener = %self.name, error = %e, "a socket could not leave its group");
                 return LeavingSocket::NotPossible("connect failed");
             }
         }
-        LeavingSocket::Left
+        if alone { LeavingSocket::Alone } else { LeavingSocket::Left }
     }
 }
 
@@ -224,14 +266,16 @@ pub fn try_bind(
 pub enum LeavingSocket {
     /// Taken out of the group: nothing new comes in, others get it.
     Left,
-    /// Nobody else is on the port.
+    /// The same, and nobody else is on the port: what still comes is refused by the kernel (UdpNoPorts).
     Alone,
+    /// Kept open by whoever gave or stores them: no longer read, what comes waits for the next process.
+    Kept,
     /// Others are on the port and the sockets could not leave; why.
     NotPossible(&'static str),
 }
 
 /// Respects and, if `exclusive`, takes the lock of `port`.
-fn claim(listener: &ListenerSettings, port: u16, exclusive: bool) -> Result<Option<PortLock>, CollectError> {
+pub(super) fn claim(listener: &ListenerSettings, port: u16, exclusive: bool) -> Result<Option<PortLock>, CollectError> {
     let held = || {
         CollectError::AddressInUse(format!(
             "listener {}: another collector on this host has UDP port {port} to itself (exclusive = true), so this one \
@@ -258,7 +302,7 @@ fn ipv6_is_missing(error: &io::Error) -> bool {
 }
 
 /// One socket of the group, bound to `address`.
-fn open(
+pub(super) fn open(
     listener: &ListenerSettings,
     address: SocketAddr,
     buffer: u64,
@@ -286,13 +330,13 @@ fn open(
     if chosen_by_kernel {
         socket.set_reuse_port(true).map_err(failed("share the port"))?;
     }
-    let inode = sys::inode(&socket).map_err(failed("look at the socket"))?;
-    Ok((ListenerSocket { socket, inode }, obtained))
+    let socket = ListenerSocket::new(socket, obtained.granted).map_err(failed("look at the socket"))?;
+    Ok((socket, obtained))
 }
 
 /// Sets and reads back. The kernel doubles what it is asked for, to account for its own overhead,
 /// and silently caps it at net.core.rmem_max where it may not be forced.
-fn set_buffer(socket: &Socket, asked: u64) -> io::Result<ObtainedBuffer> {
+pub(super) fn set_buffer(socket: &Socket, asked: u64) -> io::Result<ObtainedBuffer> {
     let forced = sys::force_receive_buffer(socket, asked).is_ok();
     if !forced {
         socket.set_recv_buffer_size(usize::try_from(asked).unwrap_or(usize::MAX).min(i32::MAX as usize / 2))?;

@@ -9,7 +9,9 @@ use std::fs::File;
 use std::io;
 use std::mem::{offset_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::limits::{ARENA_OCTETS, RECEIVE_BATCH};
@@ -309,6 +311,76 @@ impl PollSet {
         }
         Ok(())
     }
+}
+
+/// First descriptor after standard input, output and error: where the inherited ones begin.
+const FIRST_INHERITED: RawFd = 3;
+
+/// Takes over the `count` descriptors from 3 on, which whoever started this process opened for it; each
+/// with its number. They are closed with this process and not handed on. Only the first call of a process
+/// finds any: the numbers may mean something else later. To be called before anything else is opened.
+pub fn take_inherited(count: usize) -> Vec<(RawFd, io::Result<OwnedFd>)> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::AcqRel) {
+        return Vec::new();
+    }
+    let end = FIRST_INHERITED.saturating_add(RawFd::try_from(count).unwrap_or(RawFd::MAX));
+    let take = |fd: RawFd| {
+        // SAFETY: fcntl with these commands reads and sets a flag of a number; EBADF if it is not open.
+        let code = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        if code < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: open, as the call above has shown, and the protocol makes it ours alone: TAKEN lets one caller pass.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    (FIRST_INHERITED..end).map(|fd| (fd, take(fd))).collect()
+}
+
+/// Descriptors in one message at most (SCM_MAX_FD).
+pub const DESCRIPTORS_PER_MESSAGE: usize = 253;
+
+/// Sends `octets` with copies of `descriptors` over `socket`, which is connected, without blocking.
+///
+/// # Errors
+/// What sendmsg says; EINVAL for more than [`DESCRIPTORS_PER_MESSAGE`].
+pub fn send_with_descriptors(socket: &UnixDatagram, octets: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if descriptors.len() > DESCRIPTORS_PER_MESSAGE {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    const HEADER: usize = size_of::<libc::cmsghdr>().next_multiple_of(size_of::<usize>());
+    let stated = HEADER + descriptors.len() * size_of::<RawFd>();
+    let mut control = Vec::with_capacity(stated.next_multiple_of(size_of::<usize>()));
+    control.extend(stated.to_ne_bytes());
+    control.extend(libc::SOL_SOCKET.to_ne_bytes());
+    control.extend(libc::SCM_RIGHTS.to_ne_bytes());
+    control.extend(descriptors.iter().flat_map(|fd| fd.as_raw_fd().to_ne_bytes()));
+    control.resize(stated.next_multiple_of(size_of::<usize>()), 0);
+    let mut vector = libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() };
+    // SAFETY: msghdr is plain integers and pointers; all zeroes is a valid value of each.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut vector;
+    message.msg_iovlen = 1;
+    if !descriptors.is_empty() {
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = control.len() as _;
+    }
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: `message` leads to `octets` and `control` with their true lengths; both outlive the call, which reads only.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// CLOCK_MONOTONIC in microseconds, as the service manager compares it.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a timespec that outlives the call.
+    let code = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    if code != 0 {
+        return 0;
+    }
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000
 }
 
 /// Inode of a descriptor: how /proc/net/udp names a socket.

@@ -36,12 +36,16 @@ pub(super) struct Orders {
 
 /// One worker's socket with what was last read of it.
 struct Inlet {
+    /// Place of its listener.
+    listener: usize,
     socket: Arc<ListenerSocket>,
     name: String,
     metrics: SocketMetrics,
     drops_seen: u32,
     /// A batch ended in EAGAIN since the last reading.
     emptied: bool,
+    /// Share of the buffer in use at the last reading.
+    fill: f64,
 }
 
 impl Inlet {
@@ -52,7 +56,7 @@ impl Inlet {
         self.metrics.kernel_dropped.add(u64::from(memory.drops.wrapping_sub(self.drops_seen)));
         self.drops_seen = memory.drops;
         if fill && memory.rcvbuf != 0 {
-            self.metrics.fill.set((f64::from(memory.rmem_alloc) / f64::from(memory.rcvbuf)).min(1.0));
+            self.fill = (f64::from(memory.rmem_alloc) / f64::from(memory.rcvbuf)).min(1.0);
         }
         self.emptied = false;
     }
@@ -76,7 +80,8 @@ pub(super) struct Worker {
 
 /// What a worker is built from, made on the main thread.
 pub(super) struct WorkerParts {
-    pub sockets: Vec<(String, Arc<ListenerSocket>)>,
+    /// Name and place of the listener with each socket; inherited ones may be several of one listener, or none.
+    pub sockets: Vec<(usize, String, Arc<ListenerSocket>)>,
     pub metrics: WorkerMetrics,
     pub notices: Arc<Notices>,
     pub clock: Clock,
@@ -88,15 +93,17 @@ impl Worker {
     pub fn new(parts: WorkerParts, pipeline: Pipeline) -> Self {
         use std::os::fd::AsFd;
         let WorkerParts { sockets, metrics, notices, clock, orders, wake } = parts;
-        let waiting = PollSet::new(sockets.iter().map(|(_, s)| s.as_fd()).chain([wake.as_fd()]));
-        let inlet = |((name, socket), metrics): ((String, Arc<ListenerSocket>), &SocketMetrics)| Inlet {
+        let waiting = PollSet::new(sockets.iter().map(|(.., s)| s.as_fd()).chain([wake.as_fd()]));
+        let inlet = |(listener, name, socket): (usize, String, Arc<ListenerSocket>)| Inlet {
+            listener,
+            drops_seen: socket.drops_before,
             socket,
             name,
-            metrics: metrics.clone(),
-            drops_seen: 0,
+            metrics: metrics.sockets[listener].clone(),
             emptied: false,
+            fill: 0.0,
         };
-        let inlets = sockets.into_iter().zip(&metrics.sockets).map(inlet).collect();
+        let inlets = sockets.into_iter().map(inlet).collect();
         Self {
             inlets,
             arena: ReceiveArena::new(),
@@ -119,7 +126,7 @@ impl Worker {
         loop {
             // Read before the sockets: what was queued before the order is then read after it.
             let stopping = self.orders.stop.load(Ordering::Acquire);
-            let (received, full) = self.turn();
+            let (received, full) = self.turn(stopping);
             let now = self.clock.monotonic_ns();
             if received != 0 {
                 self.metrics.busy_ns.add(now.saturating_sub(started));
@@ -148,14 +155,19 @@ impl Worker {
         for inlet in &mut self.inlets {
             inlet.read_memory(true);
         }
+        self.show_fill();
         self.pipeline.hand_over();
     }
 
-    /// One receive batch of each listener: how many datagrams, and whether one may have more.
-    fn turn(&mut self) -> (usize, bool) {
+    /// One receive batch of each socket: how many datagrams, and whether one may have more. Who is stopping leaves
+    /// to the next process what waits in sockets that outlive this one.
+    fn turn(&mut self, stopping: bool) -> (usize, bool) {
         let (mut received, mut full) = (0, false);
-        for listener in 0..self.inlets.len() {
-            let inlet = &mut self.inlets[listener];
+        for index in 0..self.inlets.len() {
+            let inlet = &mut self.inlets[index];
+            if stopping && inlet.socket.is_kept() {
+                continue;
+            }
             let count = match self.arena.receive(&*inlet.socket) {
                 Ok(count) => count,
                 Err(error) => {
@@ -171,6 +183,7 @@ impl Worker {
             // Before anything that explains them: readers read in the other direction.
             inlet.metrics.received.add(count as u64);
             inlet.metrics.octets.add(self.arena.received_octets());
+            let listener = inlet.listener;
             self.take(listener, count);
             received += count;
             full |= count == RECEIVE_BATCH;
@@ -208,10 +221,19 @@ impl Worker {
                 inlet.read_memory(true);
             }
         }
+        self.show_fill();
         if due {
             self.next_reading_ns = now + DROP_READING_MS * 1_000_000;
         }
         self.next_fill_ns = now + FILL_READING_NS;
+    }
+
+    /// The fullest socket of a listener is its fill.
+    fn show_fill(&self) {
+        for inlet in &self.inlets {
+            let same = self.inlets.iter().filter(|other| other.listener == inlet.listener);
+            inlet.metrics.fill.set(same.map(|other| other.fill).fold(0.0, f64::max));
+        }
     }
 
     fn rest(&mut self, stopping: bool, received: bool, now: u64) {

@@ -4,6 +4,7 @@
 //! receives before everything behind it runs. Drain, in one place: [`Running::drain`]. Only main and
 //! the tools may import this module.
 
+mod leaving;
 mod reload;
 pub(crate) mod rows;
 mod signals;
@@ -12,7 +13,7 @@ mod spool;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -20,8 +21,10 @@ use anyhow::Context as _;
 use crate::clock::Clock;
 use crate::collect::{self, Collector, ExporterDetail, ExporterTable, HandOver, Workers};
 use crate::config::{Loaded, Settings, instance};
+use crate::limits::BATCHERS_SHARE_OF_TIMEOUT;
 use crate::metrics::{Ledger, Metrics, Shape};
 use crate::monitor::{Monitor, MonitorInputs};
+use crate::notify::{Attendance, Notifier};
 use crate::queue::{self, Batchers, FlowSender, Outlet};
 use crate::refresh::{Certificate, RefreshInputs, Refresher};
 use crate::sink::stdout::StdoutOutlet;
@@ -29,6 +32,7 @@ use crate::sink::{self, Aim, Output, Sink, SpoolEnds};
 use crate::spool::{DeadLetters, Stats};
 use crate::web::{self, Announcement, ConfigRow, Health, Liveness, Readiness, Sources, WebServer};
 
+use leaving::{Entry, HangWatch, LastResort};
 use reload::Outcome;
 pub use signals::Signals;
 use spool::RunningSpool;
@@ -62,6 +66,8 @@ enum RunningSink {
 struct Course {
     ready: AtomicBool,
     draining: AtomicBool,
+    /// Why the process cannot go on.
+    fault: OnceLock<String>,
 }
 
 impl Course {
@@ -93,6 +99,8 @@ pub struct Running {
     /// How reading the configuration again went.
     outcome: Outcome,
     clock: Clock,
+    notifier: Notifier,
+    attendance: Attendance,
 }
 
 impl std::fmt::Debug for Running {
@@ -119,7 +127,12 @@ impl App {
     ///
     /// # Errors
     /// A port, thread or setting that cannot be had; each says what to do. What ran already ends.
-    pub fn start(mut settings: Settings, clock: Clock) -> anyhow::Result<Running> {
+    pub fn start(settings: Settings, clock: Clock) -> anyhow::Result<Running> {
+        Self::start_from(settings, clock, Entry::default())
+    }
+
+    /// The same with what the process was started with.
+    fn start_from(mut settings: Settings, clock: Clock, mut entry: Entry) -> anyhow::Result<Running> {
         quiet_decoder_panics();
         let (instance, source) = instance::resolve(&settings);
         tracing::info!(instance, source, version = env!("CARGO_PKG_VERSION"), "clarion-collector starts");
@@ -141,7 +154,10 @@ impl App {
         let spool_stats = ends.as_ref().map(|ends| ends.stats.clone()).unwrap_or_default();
         let (outlet, sink) = start_sink(&settings, &clock, &metrics, ends, letters)?;
         let (sender, receiver) = queue::channel(&settings.queue, settings.collect.workers, metrics.queue());
-        let collector = Collector::bind(settings.collect.clone(), clock.clone(), &metrics)?;
+        let outlet = entry.before_outlet.map_or(Arc::clone(&outlet), |between| between(outlet));
+        let http = entry.inherited.take_http();
+        let collector = Collector::bind_with(settings.collect.clone(), &mut entry.inherited, clock.clone(), &metrics)?;
+        leaving::keep_sockets(&collector, &entry.notifier);
         let (listeners, table) = (collector.addresses(), collector.table());
         let batchers =
             queue::spawn_batchers(&settings.queue, receiver, outlet, clock.clone(), metrics.batchers().to_vec())
@@ -162,10 +178,13 @@ impl App {
         if let Some(aim) = shown {
             sources.health = Box::new(move || health(aim.display()));
         }
-        let web = web::start(settings.web.clone(), sources, clock.clone())?;
+        let web = web::start_on(settings.web.clone(), http, sources, clock.clone())?;
         let announcement = web::announce(&settings.targets, &instance, web.address());
         let refresher = start_refresher(&sink, &web, &clock, &metrics)?;
+        let attendance = leaving::attend(&entry.notifier, monitor.heartbeats(), &metrics)
+            .context("the thread that speaks to the service manager cannot start")?;
         course.ready.store(true, Ordering::Release);
+        entry.notifier.ready(&format!("receives on {} listeners, HTTP on {}", listeners.len(), web.address()));
         tracing::info!(http = %web.address(), workers = settings.collect.workers, batchers = settings.queue.batchers, output = %output_name(&settings), "ready");
         Ok(Running {
             metrics,
@@ -184,6 +203,8 @@ impl App {
             announcement,
             outcome,
             clock,
+            notifier: entry.notifier,
+            attendance,
         })
     }
 }
@@ -350,7 +371,9 @@ fn own_clock_note(skew_ms: i64) -> String {
 }
 
 fn readiness(course: &Course) -> Readiness {
-    let (ready, reason) = if course.draining.load(Ordering::Acquire) {
+    let (ready, reason) = if let Some(why) = course.fault.get() {
+        (false, why.as_str())
+    } else if course.draining.load(Ordering::Acquire) {
         (false, "draining")
     } else if course.ready.load(Ordering::Acquire) {
         (true, "sockets bound")
@@ -385,8 +408,8 @@ impl Running {
         if let Some(worker) = self.workers.any_dead() {
             return Some(format!("{worker} ended by itself"));
         }
-        if self.batchers.any_ended() {
-            return Some("a batcher ended by itself".to_owned());
+        if let Some(batcher) = self.batchers.any_ended() {
+            return Some(format!("{batcher} ended by itself"));
         }
         if let Some(why) = self.monitor.any_dead() {
             return Some(why);
@@ -403,7 +426,9 @@ impl Running {
 
     /// Ends readiness: `/readyz` answers 503 from here on, receiving goes on.
     pub fn begin_drain(&self) {
-        self.course.draining.store(true, Ordering::Release);
+        if !self.course.draining.swap(true, Ordering::AcqRel) {
+            self.notifier.stopping(self.course.fault.get().map_or("draining", String::as_str));
+        }
         self.monitor.begin_drain();
     }
 
@@ -415,7 +440,8 @@ impl Running {
         let end = Instant::now() + self.settings.shutdown_timeout;
         let left = || end.saturating_duration_since(Instant::now());
         self.begin_drain();
-        let Self { metrics, workers, batchers, sink, spool, monitor, web, settings, announcement, .. } = self;
+        let Self { metrics, workers, batchers, sink, spool, monitor, web, settings, announcement, attendance, .. } =
+            self;
         let mut notes = Vec::new();
         let collected = workers.drain(settings.shutdown_timeout / 3);
         let mut failed = !collected.panicked.is_empty() || !collected.unfinished.is_empty();
@@ -428,17 +454,19 @@ impl Running {
         for name in &collected.panicked {
             notes.push(format!("{name} panicked"));
         }
-        while !batchers.finished() && !left().is_zero() {
+        if !collected.unfinished.is_empty() {
+            batchers.close_queue();
+        }
+        let share = Instant::now() + settings.shutdown_timeout / BATCHERS_SHARE_OF_TIMEOUT;
+        while !batchers.finished() && Instant::now() < share {
             std::thread::sleep(POLL);
         }
-        if batchers.finished() {
-            for (name, _) in batchers.join().into_iter().filter(|(_, panicked)| *panicked) {
-                failed = true;
-                notes.push(format!("{name} panicked"));
-            }
-        } else {
+        let hung = batchers.unfinished();
+        notes.extend(hung.iter().map(|place| format!("batcher-{place} did not end")));
+        failed |= !hung.is_empty();
+        for (name, _) in batchers.join_finished().into_iter().filter(|(_, panicked)| *panicked) {
             failed = true;
-            notes.push("the batchers did not end".to_owned());
+            notes.push(format!("{name} panicked"));
         }
         let in_time = match sink {
             RunningSink::Backend(sink) => {
@@ -451,6 +479,7 @@ impl Running {
             RunningSink::Stdout(outlet) => outlet.finish(left()),
         };
         let kept = spool.finish(left(), &mut notes);
+        leaving::write_off(&metrics, &collected.unfinished, &hung, &mut notes);
         monitor.stop();
         metrics.books.refresh();
         let ledger = metrics.books.ledger();
@@ -460,6 +489,7 @@ impl Running {
         // Out of discovery before the port is free for another.
         drop(announcement);
         web.stop();
+        drop(attendance);
         DrainReport { ledger, clean: in_time && kept && collected.is_clean() && !failed, notes, failed }
     }
 }
@@ -469,23 +499,30 @@ impl Running {
 /// # Errors
 /// What kept it from starting.
 pub fn run(loaded: Loaded, mut signals: Signals) -> anyhow::Result<ExitCode> {
-    let drain_delay = loaded.settings.drain_delay;
-    let running = App::start(loaded.settings.clone(), Clock::system())?;
+    let entry = Entry::from_surroundings()?;
+    let (drain_delay, timeout) = (loaded.settings.drain_delay, loaded.settings.shutdown_timeout);
+    let running = App::start_from(loaded.settings.clone(), Clock::system(), entry)?;
     if let Some(wishes) = signals.hangups() {
         running.heed_hangups(loaded, wishes).context("the thread that reads the configuration again cannot start")?;
     }
-    let cause = signals.wait(|| running.fault());
+    let mut watch = HangWatch::new(running.monitor.heartbeats(), &running.metrics);
+    let cause = signals.wait(|| running.fault().or_else(|| watch.look()));
     let faulty = matches!(cause, signals::Cause::Fault(_));
     match &cause {
         signals::Cause::Signal(name) => tracing::info!(signal = name, "draining; a second signal ends at once"),
-        signals::Cause::Fault(why) => tracing::error!(why, "draining: the process cannot go on"),
+        signals::Cause::Fault(why) => {
+            tracing::error!(why, "draining: the process cannot go on");
+            let _ = running.course.fault.set(why.clone());
+        }
     }
     running.begin_drain();
     if !faulty && !drain_delay.is_zero() {
         tracing::info!(?drain_delay, "not ready any more, still receiving");
         std::thread::sleep(drain_delay);
     }
+    let guard = LastResort::arm(timeout, Arc::clone(&running.metrics), || std::process::exit(1));
     let report = running.drain();
+    drop(guard);
     let Ledger { decoded, delivered, dropped, kernel_dropped, .. } = report.ledger;
     for note in &report.notes {
         tracing::warn!("{note}");

@@ -35,6 +35,7 @@ pub mod config;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
+pub mod notify;
 pub mod refresh;
 pub mod throttle;
 pub mod tools;

@@ -74,7 +74,7 @@ impl Signals {
     }
 
     /// Waits for the first signal or for `fault` to say why the process cannot go on.
-    pub(super) fn wait(self, fault: impl Fn() -> Option<String>) -> Cause {
+    pub(super) fn wait(self, mut fault: impl FnMut() -> Option<String>) -> Cause {
         loop {
             match self.first.recv_timeout(FAULT_POLL) {
                 Ok(name) => return Cause::Signal(name),

@@ -170,7 +170,9 @@ const NOT_OURS: &str = "start the process without LISTEN_FDS, or with the socket
 /// Names of the descriptors that `environment` announces for `pid`, in their order.
 fn announced(environment: impl Fn(&str) -> Option<OsString>, pid: u32) -> Result<Vec<String>, String> {
     let text = |key: &str| {
-        environment(key).map(|value| value.into_string().map_err(|_| format!("{key} is no text; {NOT_OURS}"))).transpose()
+        environment(key)
+            .map(|value| value.into_string().map_err(|_| format!("{key} is no text; {NOT_OURS}")))
+            .transpose()
     };
     let Some(count) = text("LISTEN_FDS")? else { return Ok(Vec::new()) };
     let Some(whose) = text("LISTEN_PID")? else { return Ok(Vec::new()) };
@@ -187,10 +189,15 @@ fn announced(environment: impl Fn(&str) -> Option<OsString>, pid: u32) -> Result
         _ => vec!["unknown".to_owned(); count],
     };
     if names.len() != count {
-        return Err(format!("LISTEN_FDNAMES has {} names for the {count} descriptors of LISTEN_FDS; {NOT_OURS}", names.len()));
+        return Err(format!(
+            "LISTEN_FDNAMES has {} names for the {count} descriptors of LISTEN_FDS; {NOT_OURS}",
+            names.len()
+        ));
     }
     match names.iter().find(|name| name.len() > DESCRIPTOR_NAME_OCTETS_MAX) {
-        Some(_) => Err(format!("LISTEN_FDNAMES has a name of more than {DESCRIPTOR_NAME_OCTETS_MAX} octets; {NOT_OURS}")),
+        Some(_) => {
+            Err(format!("LISTEN_FDNAMES has a name of more than {DESCRIPTOR_NAME_OCTETS_MAX} octets; {NOT_OURS}"))
+        }
         None => Ok(names),
     }
 }

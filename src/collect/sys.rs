@@ -14,7 +14,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::limits::{ARENA_OCTETS, RECEIVE_BATCH};
+use crate::limits::{ARENA_OCTETS, DESCRIPTORS_PER_MESSAGE_MAX, RECEIVE_BATCH};
 
 /// Octets of a slot: the largest UDP payload fits, so the kernel never has to cut one.
 const SLOT: usize = ARENA_OCTETS / RECEIVE_BATCH;
@@ -337,15 +337,12 @@ pub fn take_inherited(count: usize) -> Vec<(RawFd, io::Result<OwnedFd>)> {
     (FIRST_INHERITED..end).map(|fd| (fd, take(fd))).collect()
 }
 
-/// Descriptors in one message at most (SCM_MAX_FD).
-pub const DESCRIPTORS_PER_MESSAGE: usize = 253;
-
 /// Sends `octets` with copies of `descriptors` over `socket`, which is connected, without blocking.
 ///
 /// # Errors
-/// What sendmsg says; EINVAL for more than [`DESCRIPTORS_PER_MESSAGE`].
+/// What sendmsg says; InvalidInput for more than `DESCRIPTORS_PER_MESSAGE_MAX`.
 pub fn send_with_descriptors(socket: &UnixDatagram, octets: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    if descriptors.len() > DESCRIPTORS_PER_MESSAGE {
+    if descriptors.len() > DESCRIPTORS_PER_MESSAGE_MAX {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     const HEADER: usize = size_of::<libc::cmsghdr>().next_multiple_of(size_of::<usize>());
@@ -525,6 +522,44 @@ mod tests {
         assert!(peer_of(&name).is_some_and(|p| p.is_ipv6()));
         name[0] = 0xee;
         assert_eq!(peer_of(&name), None);
+    }
+
+    #[test]
+    fn descriptors_travel_with_octets() {
+        let (one, other) = UnixDatagram::pair().expect("a pair");
+        let (sent, address) = {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+            let address = socket.local_addr().expect("address");
+            (socket, address)
+        };
+        send_with_descriptors(&one, b"plain", &[]).expect("sent");
+        send_with_descriptors(&one, b"two", &[sent.as_fd(), one.as_fd()]).expect("sent");
+        let many = vec![sent.as_fd(); DESCRIPTORS_PER_MESSAGE_MAX + 1];
+        let error = send_with_descriptors(&one, b"x", &many).expect_err("too many");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        drop(sent);
+        let (mut octets, mut control) = ([0_u8; 16], [0_u64; 8]);
+        for (text, stated) in [(&b"plain"[..], 0), (b"two", 16 + 8)] {
+            let mut vector = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: octets.len() };
+            // SAFETY: all zeroes is a valid msghdr; its pointers are set below.
+            let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+            (message.msg_iov, message.msg_iovlen) = (&raw mut vector, 1);
+            (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), 64);
+            // SAFETY: `message` leads to buffers of this function with their true lengths.
+            let length = unsafe { libc::recvmsg(other.as_raw_fd(), &raw mut message, 0) };
+            assert_eq!(&octets[..usize::try_from(length).expect("received")], text);
+            assert_eq!(if message.msg_controllen == 0 { 0 } else { control[0] }, stated);
+        }
+        let number = RawFd::from_ne_bytes(control[2].to_ne_bytes()[..4].try_into().expect("four octets"));
+        // SAFETY: the kernel made it for this process just now.
+        let received = unsafe { OwnedFd::from_raw_fd(number) };
+        assert_eq!(UdpSocket::from(received).local_addr().expect("address"), address);
+    }
+
+    #[test]
+    fn the_monotonic_clock_goes_on() {
+        let before = monotonic_us();
+        assert!(before > 0 && monotonic_us() >= before);
     }
 
     #[test]

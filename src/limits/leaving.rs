@@ -7,6 +7,8 @@ use super::{HEARTBEAT_STALE_S, LISTENERS_MAX, SHUTDOWN_TIMEOUT_MS, WORKERS_MAX};
 pub const INHERITED_MAX: usize = 4_096;
 /// Octets of a descriptor's name, as the service manager bounds them.
 pub const DESCRIPTOR_NAME_OCTETS_MAX: usize = 255;
+/// Descriptors that one message carries at most: the kernel's own bound (SCM_MAX_FD).
+pub const DESCRIPTORS_PER_MESSAGE_MAX: usize = 253;
 /// Octets of a status line for the service manager: it is one line for people.
 pub const STATUS_OCTETS_MAX: usize = 512;
 /// Shortest time between two signs of life to the service manager, milliseconds: half of a smaller

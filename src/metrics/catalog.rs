@@ -275,6 +275,7 @@ pub const CATALOG: &[Descriptor] = &[
     d("config_reloads_total", Counter, &["state"], "Configurations read again on SIGHUP, by what became of them."),
     d("config_restart_needed_keys", Gauge, &[], "Keys and lists of the configuration read last that need a restart."),
     d("build_info", Gauge, &["version", "instance"], "Always 1; the labels name the build and the instance."),
+    d("threads_stale", Gauge, &[], "Workers, batchers and the monitor that have stood still for 10 s."),
     d("memory_limit_bytes", Gauge, &[], "What the process may hold, in octets: [memory] limit."),
     d("process_cpu_seconds_total", Process, &[], "User and system CPU time of the process."),
     d("process_resident_memory_bytes", Process, &[], "Resident memory of the process."),

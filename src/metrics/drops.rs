@@ -1,7 +1,7 @@
 //! Where records are lost inside the collector: stages and reasons, and their place among the tallies.
 
 /// (stage, reason) pairs of `records_dropped_total`; position in here is the index of `Books::dropped`.
-pub const DROP_REASONS: [(&str, &str); 17] = [
+pub const DROP_REASONS: [(&str, &str); 18] = [
     ("queue", "full"),
     ("queue", "no_batch"),
     ("queue", "closed"),
@@ -19,6 +19,7 @@ pub const DROP_REASONS: [(&str, &str); 17] = [
     ("spool", "age"),
     ("spool", "damaged"),
     ("spool", "failed"),
+    ("thread", "hung"),
 ];
 
 /// Where a record was lost; gives the index into the dropped tallies.
@@ -49,7 +50,7 @@ pub enum RecordDrop {
     DeliveryShutdown = 10,
     /// What came back from the spool is no batch that can be sent.
     DeliveryUnreadable = 11,
-    /// It was among the oldest when the spool was full. The spool counts this one and those below.
+    /// It was among the oldest when the spool was full. The spool counts this one and the four below.
     SpoolOldest = 12,
     /// The spool was full, and what comes gives way.
     SpoolFull = 13,
@@ -59,6 +60,8 @@ pub enum RecordDrop {
     SpoolDamaged = 15,
     /// The spool's disk did not take it until the process ended.
     SpoolFailed = 16,
+    /// A thread that hung held it, or nobody was left to take it from the queue, when the process ended.
+    ThreadHung = 17,
 }
 
-const _: () = assert!(RecordDrop::SpoolFailed as usize + 1 == DROP_REASONS.len());
+const _: () = assert!(RecordDrop::ThreadHung as usize + 1 == DROP_REASONS.len());

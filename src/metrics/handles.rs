@@ -118,6 +118,8 @@ pub struct Books {
     pub saturation: Level,
     /// Age of the oldest record not acknowledged, seconds.
     pub oldest_unacked: Level,
+    /// Threads that stand still now.
+    pub threads_stale: Level,
     /// Result of the last configuration load.
     pub config_ok: Level,
     /// What the process may hold, octets (a level, set once at start).
@@ -218,6 +220,7 @@ impl Books {
             kernel_dropped: per_socket(r, "kernel_dropped_datagrams_total", shape),
             saturation: r.level("saturation_ratio", &[]),
             oldest_unacked: r.level("oldest_unacked_seconds", &[]),
+            threads_stale: r.level("threads_stale", &[]),
             config_ok: {
                 let level = r.level("config_last_reload_successful", &[]);
                 level.set(1.0);

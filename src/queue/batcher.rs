@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::writing::Reading;
-use super::{FlowReceiver, Outlet, QueueSettings, Received, WritingNow};
+use super::{Closer, FlowReceiver, Outlet, QueueSettings, Received, WritingNow};
 use crate::clock::Clock;
 use crate::flow::FlowBatch;
 use crate::limits::{BODY_OCTETS_MAX, HEARTBEAT_MS};
@@ -60,7 +60,7 @@ pub fn spawn_batchers(
         let name = format!("batcher-{index}");
         threads.push((name.clone(), thread::Builder::new().name(name).spawn(move || batcher.run())?));
     }
-    Ok(Batchers { threads, writing })
+    Ok(Batchers { threads, queue: receiver.closer(), writing })
 }
 
 /// The running batchers.
@@ -68,6 +68,7 @@ pub fn spawn_batchers(
 pub struct Batchers {
     threads: Vec<(String, JoinHandle<()>)>,
     writing: WritingNow,
+    queue: Closer,
 }
 
 impl Batchers {
@@ -83,16 +84,35 @@ impl Batchers {
         self.threads.iter().all(|(_, thread)| thread.is_finished())
     }
 
-    /// True if one has ended; while senders live, only a panic outside encoding ends a batcher.
+    /// Name of one that has ended; while senders live, only a panic outside encoding ends a batcher.
     #[must_use]
-    pub fn any_ended(&self) -> bool {
-        self.threads.iter().any(|(_, thread)| thread.is_finished())
+    pub fn any_ended(&self) -> Option<String> {
+        self.threads.iter().find(|(_, thread)| thread.is_finished()).map(|(name, _)| name.clone())
+    }
+
+    /// Lets them end once the queue is empty, though a worker that hangs may hold its end of it.
+    pub fn close_queue(&self) {
+        self.queue.close();
+    }
+
+    /// Places of those that have not ended.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<usize> {
+        let running = self.threads.iter().enumerate().filter(|(_, (_, thread))| !thread.is_finished());
+        running.map(|(place, _)| place).collect()
     }
 
     /// Waits for the end of all: (name, whether it panicked).
     #[must_use]
     pub fn join(self) -> Vec<(String, bool)> {
         self.threads.into_iter().map(|(name, thread)| (name, thread.join().is_err())).collect()
+    }
+
+    /// The same of those that have ended; the others are left to themselves.
+    #[must_use]
+    pub fn join_finished(self) -> Vec<(String, bool)> {
+        let ended = self.threads.into_iter().filter(|(_, thread)| thread.is_finished());
+        ended.map(|(name, thread)| (name, thread.join().is_err())).collect()
     }
 }
 

@@ -11,6 +11,8 @@
 //! shrunk when it is recycled. Grown ones inside the queue are bounded by records instead: the queue
 //! holds no more records than all its slots have room for (or one batch, however large).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -35,7 +37,8 @@ pub fn channel(settings: &QueueSettings, workers: usize, metrics: QueueMetrics) 
         let _ = empty_in.try_send(Box::new(FlowBatch::with_capacity(capacity)));
     }
     let batch_records = settings.flow_batch_records;
-    let ends = Ends { metrics, empty_in, batch_records, capacity, records_max: (slots * capacity) as u64 };
+    let records_max = (slots * capacity) as u64;
+    let ends = Ends { metrics, empty_in, batch_records, capacity, records_max, closed: Arc::default() };
     (FlowSender { full: full_in, empty: empty_out, ends: ends.clone() }, FlowReceiver { full: full_out, ends })
 }
 
@@ -72,6 +75,8 @@ struct Ends {
     capacity: usize,
     /// Records in the queue at most.
     records_max: u64,
+    /// Told that nothing more shall come, though a sender may live.
+    closed: Arc<AtomicBool>,
 }
 
 impl Ends {
@@ -124,6 +129,10 @@ impl FlowSender {
             return;
         }
         let metrics = &self.ends.metrics;
+        if self.ends.closed.load(Ordering::Acquire) {
+            self.drop_batch(batch, RecordDrop::QueueClosed);
+            return;
+        }
         let waiting = metrics.held.level();
         if waiting > 0 && waiting + records > self.ends.records_max {
             self.drop_batch(batch, RecordDrop::QueueFull);
@@ -200,6 +209,17 @@ pub enum Received {
     Closed,
 }
 
+/// Ends a queue that a sender would keep open.
+#[derive(Debug, Clone)]
+pub struct Closer(Arc<AtomicBool>);
+
+impl Closer {
+    /// Ends it; more than once is the same.
+    pub fn close(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// A batcher's end; clones share the queue.
 #[derive(Debug, Clone)]
 pub struct FlowReceiver {
@@ -213,11 +233,19 @@ impl FlowReceiver {
     pub fn receive(&self, timeout: Duration) -> Received {
         let received = match self.full.recv_timeout(timeout) {
             Ok(batch) => Received::Batch(batch),
+            Err(RecvTimeoutError::Timeout) if self.ends.closed.load(Ordering::Acquire) => Received::Closed,
             Err(RecvTimeoutError::Timeout) => Received::Nothing,
             Err(RecvTimeoutError::Disconnected) => Received::Closed,
         };
         self.note_fill();
         received
+    }
+
+    /// What ends the queue for all batchers once it is empty, whatever senders live: a worker that hangs keeps its own
+    /// for ever. What is handed over afterwards is dropped and counted.
+    #[must_use]
+    pub fn closer(&self) -> Closer {
+        Closer(Arc::clone(&self.ends.closed))
     }
 
     /// The caller's own `held` now counts `records` that it received.

@@ -14,7 +14,7 @@ mod writing;
 use std::time::Duration;
 
 pub use batcher::{Batchers, spawn_batchers};
-pub use channel::{FlowReceiver, FlowSender, Received, channel, pool_octets};
+pub use channel::{Closer, FlowReceiver, FlowSender, Received, channel, pool_octets};
 pub use writing::{Writing, WritingNow};
 
 use crate::sink::encode::{EncodeSettings, EncodedBatch, OutputFields};

@@ -23,7 +23,7 @@ mod targets;
 pub(crate) mod time;
 
 pub use detail::{DetailQuery, DetailRow, EventRow, FieldRow, TemplateRow, exporter_json};
-pub use server::{WebError, WebServer, start};
+pub use server::{WebError, WebServer, start, start_on};
 pub use sources::{
     Ask, AskAddress, ConfigRow, DomainRow, ExporterRow, FaultRow, Health, Liveness, RateRow, Readiness, Sources,
     WaitingRow,

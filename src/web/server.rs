@@ -122,8 +122,21 @@ impl Drop for WebServer {
 /// [`WebError`] if a certificate, key or token cannot be used, no port of the range can be bound, or the system gives no
 /// thread or event queue.
 pub fn start(settings: WebSettings, sources: Sources, clock: Clock) -> Result<WebServer, WebError> {
+    start_on(settings, None, sources, clock)
+}
+
+/// The same on a socket that listens already, non-blocking, in place of one on the settings' address.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_on(
+    settings: WebSettings,
+    inherited: Option<std::net::TcpListener>,
+    sources: Sources,
+    clock: Clock,
+) -> Result<WebServer, WebError> {
     let door = Door::open(&settings)?;
-    let listener = bind(&settings)?;
+    let listener = inherited.map_or_else(|| bind(&settings), Ok)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = {

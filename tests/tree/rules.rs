@@ -143,6 +143,13 @@ pub const RULES: &[Rule] = &[
         why: "reads counters and heartbeats of everybody through metrics",
     },
     Rule {
+        module: "notify",
+        may: &["limits"],
+        crates: Only(&["tracing"]),
+        never: &["SystemTime", "std::env"],
+        why: "a leaf: what the service manager is told; the environment and the system call are handed in",
+    },
+    Rule {
         module: "refresh",
         may: &["secret", "metrics", "limits", "clock"],
         crates: AllBut(NO_RUNTIME),

@@ -4,6 +4,7 @@
 //! receives before everything behind it runs. Drain, in one place: [`Running::drain`]. Only main and
 //! the tools may import this module.
 
+mod drain;
 mod leaving;
 mod reload;
 pub(crate) mod rows;
@@ -14,16 +15,14 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, OnceLock};
-use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use crate::clock::Clock;
-use crate::collect::{self, Collector, ExporterDetail, ExporterTable, HandOver, Workers};
+use crate::collect::{self, Collector, ExporterDetail, ExporterTable, Workers};
 use crate::config::{Loaded, Settings, instance};
-use crate::limits::BATCHERS_SHARE_OF_TIMEOUT;
 use crate::metrics::{Ledger, Metrics, Shape};
-use crate::monitor::{Monitor, MonitorInputs};
+use crate::monitor::{Heartbeats, Monitor, MonitorInputs};
 use crate::notify::{Attendance, Notifier};
 use crate::queue::{self, Batchers, FlowSender, Outlet};
 use crate::refresh::{Certificate, RefreshInputs, Refresher};
@@ -32,6 +31,7 @@ use crate::sink::{self, Aim, Output, Sink, SpoolEnds};
 use crate::spool::{DeadLetters, Stats};
 use crate::web::{self, Announcement, ConfigRow, Health, Liveness, Readiness, Sources, WebServer};
 
+pub use drain::DrainReport;
 use leaving::{Entry, HangWatch, LastResort};
 use reload::Outcome;
 pub use signals::Signals;
@@ -39,8 +39,6 @@ use spool::RunningSpool;
 
 /// Share of `batch_interval` that a worker's batch may wait at most before the batcher's own begins.
 const WORKER_SHARE_OF_INTERVAL: u32 = 4;
-/// Between two looks at threads that are about to end.
-const POLL: Duration = Duration::from_millis(5);
 
 impl RunningSink {
     fn aim(&self) -> Option<Aim> {
@@ -109,19 +107,6 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// How a drain ended.
-#[derive(Debug, Clone)]
-pub struct DrainReport {
-    /// The books after it.
-    pub ledger: Ledger,
-    /// Everything met its fate before the deadline, and every thread ended well.
-    pub clean: bool,
-    /// What did not go well, for people.
-    pub notes: Vec<String>,
-    /// A thread panicked or did not end: the exit code says so.
-    pub failed: bool,
-}
-
 impl App {
     /// Starts everything; returns when datagrams are being received.
     ///
@@ -162,7 +147,8 @@ impl App {
         let batchers =
             queue::spawn_batchers(&settings.queue, receiver, outlet, clock.clone(), metrics.batchers().to_vec())
                 .context("the batcher threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
-        let senders = (0..settings.collect.workers).map(|_| Box::new(sender.clone()) as Box<dyn HandOver>).collect();
+        let between = entry.before_queue.unwrap_or(std::convert::identity);
+        let senders = (0..settings.collect.workers).map(|_| between(Box::new(sender.clone()))).collect();
         // The workers hold the only senders: the queue closes when they have ended.
         drop::<FlowSender>(sender);
         let workers = collector
@@ -396,6 +382,12 @@ impl Running {
         self.web.address()
     }
 
+    /// The heartbeats of its threads.
+    #[must_use]
+    pub fn heartbeats(&self) -> Heartbeats {
+        self.monitor.heartbeats()
+    }
+
     /// Exporters in the table.
     #[must_use]
     pub fn exporters(&self) -> usize {
@@ -431,67 +423,6 @@ impl Running {
         }
         self.monitor.begin_drain();
     }
-
-    /// The drain, in the plan's order: readiness ends, sockets leave their groups and are read empty,
-    /// workers flush, the queue closes, batchers finish, delivery delivers or spools, the spool commits, HTTP ends last.
-    /// Takes `shutdown.timeout` and a little; `drain_delay` is the caller's.
-    #[must_use]
-    pub fn drain(self) -> DrainReport {
-        let end = Instant::now() + self.settings.shutdown_timeout;
-        let left = || end.saturating_duration_since(Instant::now());
-        self.begin_drain();
-        let Self { metrics, workers, batchers, sink, spool, monitor, web, settings, announcement, attendance, .. } =
-            self;
-        let mut notes = Vec::new();
-        let collected = workers.drain(settings.shutdown_timeout / 3);
-        let mut failed = !collected.panicked.is_empty() || !collected.unfinished.is_empty();
-        for name in &collected.abandoned {
-            notes.push(format!("{name} had not read its sockets empty at the deadline"));
-        }
-        for name in &collected.unfinished {
-            notes.push(format!("{name} did not end"));
-        }
-        for name in &collected.panicked {
-            notes.push(format!("{name} panicked"));
-        }
-        if !collected.unfinished.is_empty() {
-            batchers.close_queue();
-        }
-        let share = Instant::now() + settings.shutdown_timeout / BATCHERS_SHARE_OF_TIMEOUT;
-        while !batchers.finished() && Instant::now() < share {
-            std::thread::sleep(POLL);
-        }
-        let hung = batchers.unfinished();
-        notes.extend(hung.iter().map(|place| format!("batcher-{place} did not end")));
-        failed |= !hung.is_empty();
-        for (name, _) in batchers.join_finished().into_iter().filter(|(_, panicked)| *panicked) {
-            failed = true;
-            notes.push(format!("{name} panicked"));
-        }
-        let in_time = match sink {
-            RunningSink::Backend(sink) => {
-                let report = sink.finish(left());
-                if report.dropped > 0 {
-                    notes.push(format!("{} records could not be delivered before the deadline", report.dropped));
-                }
-                report.in_time
-            }
-            RunningSink::Stdout(outlet) => outlet.finish(left()),
-        };
-        let kept = spool.finish(left(), &mut notes);
-        leaving::write_off(&metrics, &collected.unfinished, &hung, &mut notes);
-        monitor.stop();
-        metrics.books.refresh();
-        let ledger = metrics.books.ledger();
-        if ledger.imbalance() != 0 {
-            notes.push(format!("the books do not balance: {} records unexplained", ledger.imbalance()));
-        }
-        // Out of discovery before the port is free for another.
-        drop(announcement);
-        web.stop();
-        drop(attendance);
-        DrainReport { ledger, clean: in_time && kept && collected.is_clean() && !failed, notes, failed }
-    }
 }
 
 /// The command `run`: the collector until a signal or a fault. `signals` were installed before anything that takes time.
@@ -505,7 +436,7 @@ pub fn run(loaded: Loaded, mut signals: Signals) -> anyhow::Result<ExitCode> {
     if let Some(wishes) = signals.hangups() {
         running.heed_hangups(loaded, wishes).context("the thread that reads the configuration again cannot start")?;
     }
-    let mut watch = HangWatch::new(running.monitor.heartbeats(), &running.metrics);
+    let mut watch = HangWatch::new(running.heartbeats(), &running.metrics);
     let cause = signals.wait(|| running.fault().or_else(|| watch.look()));
     let faulty = matches!(cause, signals::Cause::Fault(_));
     match &cause {
@@ -523,10 +454,10 @@ pub fn run(loaded: Loaded, mut signals: Signals) -> anyhow::Result<ExitCode> {
     let guard = LastResort::arm(timeout, Arc::clone(&running.metrics), || std::process::exit(1));
     let report = running.drain();
     drop(guard);
-    let Ledger { decoded, delivered, dropped, kernel_dropped, .. } = report.ledger;
+    let Ledger { datagrams_received: received, decoded, delivered, dropped, kernel_dropped, .. } = report.ledger;
     for note in &report.notes {
         tracing::warn!("{note}");
     }
-    tracing::info!(decoded, delivered, dropped, kernel_dropped, clean = report.clean, "ended");
+    tracing::info!(received, decoded, delivered, dropped, kernel_dropped, clean = report.clean, "ended");
     Ok(if faulty || report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

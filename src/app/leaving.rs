@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use crate::collect::{self, Collector, Inherited};
+use crate::collect::{self, Collector, HandOver, Inherited};
 use crate::limits::{DRAIN_OVERRUN_MS, HEARTBEAT_STALE_S, HUNG_LOOKS};
 use crate::metrics::{Level, Metrics, RecordDrop};
 use crate::monitor::Heartbeats;
@@ -22,6 +22,8 @@ pub(crate) struct Entry {
     pub(crate) notifier: Notifier,
     /// Stands between batchers and delivery: how a test makes a batcher hang.
     pub(crate) before_outlet: Option<fn(Arc<dyn Outlet>) -> Arc<dyn Outlet>>,
+    /// The same between workers and queue.
+    pub(crate) before_queue: Option<fn(Box<dyn HandOver>) -> Box<dyn HandOver>>,
 }
 
 impl Entry {
@@ -33,7 +35,7 @@ impl Entry {
         let (environment, pid) = (|key: &str| std::env::var_os(key), std::process::id());
         let inherited = Inherited::take(environment, pid)?;
         let notifier = Notifier::from_environment(environment, pid, collect::send_with_descriptors);
-        Ok(Self { inherited, notifier, before_outlet: None })
+        Ok(Self { inherited, notifier, ..Self::default() })
     }
 }
 
@@ -169,8 +171,10 @@ impl LastResort {
             if disarmed.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 let ledger = metrics.books.ledger();
                 let (decoded, delivered, dropped) = (ledger.decoded, ledger.delivered, ledger.dropped);
-                let (lost, kernel_dropped) = (ledger.pending(), ledger.kernel_dropped);
+                let (received, lost, kernel_dropped) =
+                    (ledger.datagrams_received, ledger.pending(), ledger.kernel_dropped);
                 tracing::error!(
+                    received,
                     decoded,
                     delivered,
                     dropped,

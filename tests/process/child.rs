@@ -42,7 +42,13 @@ impl Process {
     /// Starts `command` with standard error kept, and standard output piped if `piped`.
     pub fn start(mut command: Command, piped: bool) -> Self {
         let stdout = if piped { Stdio::piped() } else { Stdio::null() };
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(stdout);
+        Self::spawn(command)
+    }
+
+    /// Starts `command` with standard error kept, and input and output as they are set.
+    pub fn spawn(mut command: Command) -> Self {
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program can be started");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().expect("it is piped"), Arc::clone(&log));
@@ -155,7 +161,11 @@ impl Collector {
 
     /// What `command` becomes, once it is ready.
     pub fn from_command(command: Command, piped: bool) -> Self {
-        let mut process = Process::start(command, piped);
+        Self::from_process(Process::start(command, piped))
+    }
+
+    /// What `process` becomes, once it is ready.
+    pub fn from_process(mut process: Process) -> Self {
         let ready: Value = serde_json::from_str(&process.line("\"message\":\"ready\"")).expect("a JSON line");
         let http = ready["fields"]["http"].as_str().expect("the HTTP address").parse().expect("an address");
         let port = json(http, "/api/v1/status")["listeners"][0]["address"].as_str().and_then(|a| a.parse().ok());

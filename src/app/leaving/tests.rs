@@ -54,3 +54,150 @@ fn the_last_resort_comes_only_to_a_drain_that_hangs() {
     // The thread has gone, and its closure with it, without having been called.
     assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Err(RecvTimeoutError::Disconnected));
 }
+
+/// A collector in which one thread hangs, from the load to the end of its drain.
+mod hung {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::app::{App, Running};
+    use crate::clock::Clock;
+    use crate::collect::ListenerSettings;
+    use crate::config;
+    use crate::flow::{FlowBatch, Version};
+    use crate::queue::Outlet;
+    use crate::sink::BackendUrl;
+    use crate::sink::encode::EncodedBatch;
+    use crate::tools::backend::{Backend, BackendOptions};
+    use crate::tools::generate::{GenerateOptions, run_with};
+
+    fn for_ever() -> ! {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// Hangs at the first offer, and passes all others on.
+    struct StuckOutlet {
+        behind: Arc<dyn Outlet>,
+        stuck: AtomicBool,
+    }
+
+    impl Outlet for StuckOutlet {
+        fn offer(&self, batch: EncodedBatch) -> Result<(), EncodedBatch> {
+            if !self.stuck.swap(true, Ordering::AcqRel) {
+                for_ever();
+            }
+            self.behind.offer(batch)
+        }
+    }
+
+    /// Hangs when it is to hand over.
+    struct StuckHandOver {
+        behind: Box<dyn HandOver>,
+        hangs: bool,
+    }
+
+    impl HandOver for StuckHandOver {
+        fn first_batch(&self) -> Box<FlowBatch> {
+            self.behind.first_batch()
+        }
+
+        fn hand_over(&self, batch: &mut Box<FlowBatch>) {
+            if self.hangs && !batch.is_empty() {
+                for_ever();
+            }
+            self.behind.hand_over(batch);
+        }
+    }
+
+    static FIRST_WORKER: AtomicBool = AtomicBool::new(true);
+
+    fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !done() {
+            assert!(Instant::now() < end, "waited in vain for: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Starts with `entry`, sends until `name` hangs, lets the clock go on, and drains.
+    fn run(entry: Entry, name: &str) {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let options = BackendOptions { listen: (local, 0).into(), ..BackendOptions::default() };
+        let backend = Backend::start(options).expect("a backend");
+        let mut settings = config::defaults();
+        let address = backend.address();
+        settings.instance = Some("test".to_owned());
+        settings.data_dir = None;
+        settings.collect.listeners = vec![ListenerSettings {
+            name: "test".to_owned(),
+            address: local,
+            port: 0,
+            interface: None,
+            tenant: String::new(),
+        }];
+        settings.collect.workers = 2;
+        settings.queue.batchers = 2;
+        settings.queue.batch_size = 100;
+        settings.web.bind = local;
+        settings.web.ports = 0..=0;
+        settings.sink.backend = BackendUrl {
+            tls: false,
+            host: address.ip().to_string(),
+            port: address.port(),
+            path: "/api/netflow/netflow".to_owned(),
+            display: format!("http://{address}"),
+        };
+        settings.shutdown_timeout = Duration::from_secs(6);
+        let (clock, hand) = Clock::manual(1_700_000_000_000_000_000);
+        let running: Running = App::start_from(settings, clock, entry).expect("a collector");
+        let metrics = Arc::clone(&running.metrics);
+        let mut options = GenerateOptions::new(running.listeners()[0].1, 20_000);
+        (options.exporters, options.versions, options.records) = (8, vec![Version::V5], Some(20_000));
+        let sent = run_with(options, Arc::default()).expect("sent");
+
+        // Time goes on for all; only who hangs does not follow. The books come to rest by the batches' ages.
+        let mut watch = HangWatch::new(running.heartbeats(), &metrics);
+        let mut why = None;
+        wait_for(&format!("{name} to be noticed"), || {
+            hand.advance(1_000_000_000);
+            why = watch.look();
+            why.is_some()
+        });
+        let why = why.expect("it was noticed");
+        assert!(why.starts_with(name) && why.contains("stood still"), "{why}");
+        assert!(metrics.books.threads_stale.value() >= 1.0);
+        assert_eq!(running.fault(), None, "no thread has ended");
+
+        let begun = Instant::now();
+        let report = running.drain();
+        assert!(begun.elapsed() < Duration::from_secs(6) + Duration::from_millis(DRAIN_OVERRUN_MS), "{report:?}");
+        assert!(report.failed && !report.clean, "{report:?}");
+        assert!(report.notes.iter().any(|n| n.starts_with(name) && n.ends_with("did not end")), "{report:?}");
+        assert!(report.notes.iter().any(|n| n.contains("are lost with") && n.contains(name)), "{report:?}");
+        let ledger = report.ledger;
+        assert_eq!((ledger.held, ledger.imbalance()), (0, 0), "{report:?}");
+        let hung = metrics.books.dropped[RecordDrop::ThreadHung as usize].value();
+        assert!(hung > 0 && ledger.dropped == hung && ledger.delivered > 0, "{report:?}");
+        assert_eq!(ledger.delivered + hung, ledger.decoded, "all that the others had was delivered: {report:?}");
+        assert!(ledger.decoded <= sent.records);
+    }
+
+    #[test]
+    fn a_batcher_that_hangs_is_named_and_takes_only_its_own_with_it() {
+        let between = |behind| Arc::new(StuckOutlet { behind, stuck: AtomicBool::new(false) }) as Arc<dyn Outlet>;
+        run(Entry { before_outlet: Some(between), ..Entry::default() }, "batcher-");
+    }
+
+    #[test]
+    fn a_worker_that_hangs_is_named_and_does_not_keep_the_queue_open() {
+        let between = |behind| {
+            let hangs = FIRST_WORKER.swap(false, Ordering::AcqRel);
+            Box::new(StuckHandOver { behind, hangs }) as Box<dyn HandOver>
+        };
+        run(Entry { before_queue: Some(between), ..Entry::default() }, "worker-0");
+    }
+}

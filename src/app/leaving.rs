@@ -15,15 +15,18 @@ use crate::monitor::Heartbeats;
 use crate::notify::{Attendance, Notifier};
 use crate::queue::Outlet;
 
+/// What a test puts between two stages.
+type Between<T> = fn(T) -> T;
+
 /// What the process was started with, and who is told of its course. The default is a process on its own.
 #[derive(Default)]
 pub(crate) struct Entry {
     pub(crate) inherited: Inherited,
     pub(crate) notifier: Notifier,
     /// Stands between batchers and delivery: how a test makes a batcher hang.
-    pub(crate) before_outlet: Option<fn(Arc<dyn Outlet>) -> Arc<dyn Outlet>>,
+    pub(crate) before_outlet: Option<Between<Arc<dyn Outlet>>>,
     /// The same between workers and queue.
-    pub(crate) before_queue: Option<fn(Box<dyn HandOver>) -> Box<dyn HandOver>>,
+    pub(crate) before_queue: Option<Between<Box<dyn HandOver>>>,
 }
 
 impl Entry {

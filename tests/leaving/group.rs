@@ -11,12 +11,15 @@ use super::child::{Backend, COLLECTOR, Collector, Load, anywhere, binary, last_w
 
 /// Says to a test that it runs inside a network namespace of its own.
 const INSIDE: &str = "CLARION_TEST_NAMESPACE";
-/// Records a second: some two thousand datagrams, far from idle even for an unoptimised build.
-const RATE: u64 = 40_000;
+/// Records a second: what collector and backend of this build can deliver on two busy cores.
+const RATE: u64 = if cfg!(debug_assertions) { 12_000 } else { 200_000 };
 const EXPORTERS: usize = 12;
 
-fn load(to: SocketAddr) -> Load {
-    Load::of(&[Version::V5, Version::V9, Version::Ipfix], to, RATE, EXPORTERS)
+/// Exporters of all versions at work on the addresses of `host`.
+fn load(host: &str, port: u16) -> Vec<Load> {
+    let to = targets(host, port);
+    let rate = RATE / to.len() as u64;
+    to.into_iter().map(|to| Load::of(&[Version::V5, Version::V9, Version::Ipfix], to, rate, EXPORTERS)).collect()
 }
 
 /// Addresses that a collector bound to `host` is sent to: a dual-stack socket is sent both.
@@ -31,7 +34,7 @@ fn targets(host: &str, port: u16) -> Vec<SocketAddr> {
 fn start(backend: &Backend, host: &str, port: u16) -> Collector {
     let replaced = ["--bind-host", "--netflow-port"];
     let kept = COLLECTOR.iter().filter(|arg| replaced.iter().all(|name| !arg.starts_with(name)));
-    let mut command = binary(&["--shutdown-timeout=30s"]);
+    let mut command = binary(&["--shutdown-timeout=60s"]);
     command.args(kept).arg(format!("--bind-host={host}")).arg(format!("--netflow-port={port}"));
     command.arg(format!("--backend-url=http://{}", backend.address));
     Collector::from_command(command, false)
@@ -44,12 +47,13 @@ fn datagrams(collector: &Collector) -> u64 {
 /// Ends `collector` by SIGTERM: datagrams that it received and those that the kernel dropped at its sockets.
 fn terminate(collector: &mut Collector) -> (u64, u64) {
     collector.process.signal(&["TERM"]);
-    let status = collector.process.wait(Duration::from_secs(60));
+    let status = collector.process.wait(Duration::from_secs(90));
     let log = collector.process.log();
     assert_eq!(status.code(), Some(0), "{log}");
     let words = last_words(&log);
     assert_eq!(words["clean"], true, "{log}");
-    assert_eq!(words["decoded"], words["delivered"], "{log}");
+    // Each record that was received is delivered.
+    assert_eq!((number(&words, "/dropped"), &words["decoded"]), (0, &words["delivered"]), "{log}");
     (number(&words, "/received"), number(&words, "/kernel_dropped"))
 }
 
@@ -67,7 +71,7 @@ fn in_a_group(host: &str, rounds: usize) {
     for round in 0..rounds {
         let mut leaves = start(&backend, host, port);
         let before = datagrams(&stays);
-        let loads: Vec<Load> = targets(host, port).into_iter().map(load).collect();
+        let loads: Vec<Load> = load(host, port);
         wait_for("load on both", || (datagrams(&leaves) > 200 && datagrams(&stays) > before + 200).then_some(()));
         let (received, dropped) = terminate(&mut leaves);
         assert!(leaves.process.log().contains("how=Left") || leaves.process.log().contains("\"how\":\"Left\""));
@@ -109,7 +113,7 @@ fn alone(host: &str, rounds: usize) {
         let refused_before = no_ports();
         let mut leaves = start(&backend, host, 0);
         let port = leaves.port.port();
-        let loads: Vec<Load> = targets(host, port).into_iter().map(load).collect();
+        let loads: Vec<Load> = load(host, port);
         wait_for("load", || (datagrams(&leaves) > 400).then_some(()));
         let (received, dropped) = terminate(&mut leaves);
         let after: u64 = loads.iter().map(Load::sent).sum();

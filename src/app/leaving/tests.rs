@@ -156,18 +156,24 @@ mod hung {
         let running: Running = App::start_from(settings, clock, entry).expect("a collector");
         let metrics = Arc::clone(&running.metrics);
         let mut options = GenerateOptions::new(running.listeners()[0].1, 20_000);
-        (options.exporters, options.versions, options.records) = (8, vec![Version::V5], Some(20_000));
+        (options.exporters, options.versions, options.records) = (32, vec![Version::V5], Some(20_000));
         let sent = run_with(options, Arc::default()).expect("sent");
 
-        // Time goes on for all; only who hangs does not follow. The books come to rest by the batches' ages.
-        let mut watch = HangWatch::new(running.heartbeats(), &metrics);
-        let mut why = None;
-        wait_for(&format!("{name} to be noticed"), || {
-            hand.advance(1_000_000_000);
-            why = watch.look();
-            why.is_some()
+        wait_for("what was sent", || {
+            metrics.books.datagrams_received() + metrics.books.kernel_dropped() >= sent.datagrams
         });
-        let why = why.expect("it was noticed");
+        // Time goes on for all; only who hangs does not follow.
+        let heartbeats = running.heartbeats();
+        hand.advance((HEARTBEAT_STALE_S + 1) * 1_000_000_000);
+        let alone = || {
+            let stale = heartbeats.stale();
+            stale.len() == 1 && stale[0].starts_with(name)
+        };
+        wait_for(&format!("{name} to stand still alone"), alone);
+        let mut watch = HangWatch::new(running.heartbeats(), &metrics);
+        let looks: Vec<Option<String>> = (0..HUNG_LOOKS).map(|_| watch.look()).collect();
+        assert!(looks[..looks.len() - 1].iter().all(Option::is_none), "{looks:?}");
+        let why = looks.last().cloned().flatten().expect("it was noticed");
         assert!(why.starts_with(name) && why.contains("stood still"), "{why}");
         assert!(metrics.books.threads_stale.value() >= 1.0);
         assert_eq!(running.fault(), None, "no thread has ended");

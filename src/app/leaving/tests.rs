@@ -73,7 +73,11 @@ mod hung {
     use crate::tools::backend::{Backend, BackendOptions};
     use crate::tools::generate::{GenerateOptions, run_with};
 
-    fn for_ever() -> ! {
+    static A_BATCHER_HANGS: AtomicBool = AtomicBool::new(false);
+    static A_WORKER_HANGS: AtomicBool = AtomicBool::new(false);
+
+    fn for_ever(tell: &AtomicBool) -> ! {
+        tell.store(true, Ordering::Release);
         loop {
             std::thread::park();
         }
@@ -88,7 +92,7 @@ mod hung {
     impl Outlet for StuckOutlet {
         fn offer(&self, batch: EncodedBatch) -> Result<(), EncodedBatch> {
             if !self.stuck.swap(true, Ordering::AcqRel) {
-                for_ever();
+                for_ever(&A_BATCHER_HANGS);
             }
             self.behind.offer(batch)
         }
@@ -107,7 +111,7 @@ mod hung {
 
         fn hand_over(&self, batch: &mut Box<FlowBatch>) {
             if self.hangs && !batch.is_empty() {
-                for_ever();
+                for_ever(&A_WORKER_HANGS);
             }
             self.behind.hand_over(batch);
         }
@@ -124,7 +128,7 @@ mod hung {
     }
 
     /// Starts with `entry`, sends until `name` hangs, lets the clock go on, and drains.
-    fn run(entry: Entry, name: &str) {
+    fn run(entry: Entry, name: &str, hangs: &AtomicBool) {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let options = BackendOptions { listen: (local, 0).into(), ..BackendOptions::default() };
         let backend = Backend::start(options).expect("a backend");
@@ -159,9 +163,9 @@ mod hung {
         (options.exporters, options.versions, options.records) = (32, vec![Version::V5], Some(20_000));
         let sent = run_with(options, Arc::default()).expect("sent");
 
-        wait_for("what was sent", || {
-            metrics.books.datagrams_received() + metrics.books.kernel_dropped() >= sent.datagrams
-        });
+        // A batch that is not full is handed over when it is old.
+        hand.advance(1_000_000_000);
+        wait_for(&format!("{name} to hang"), || hangs.load(Ordering::Acquire));
         // Time goes on for all; only who hangs does not follow.
         let heartbeats = running.heartbeats();
         hand.advance((HEARTBEAT_STALE_S + 1) * 1_000_000_000);
@@ -195,7 +199,7 @@ mod hung {
     #[test]
     fn a_batcher_that_hangs_is_named_and_takes_only_its_own_with_it() {
         let between = |behind| Arc::new(StuckOutlet { behind, stuck: AtomicBool::new(false) }) as Arc<dyn Outlet>;
-        run(Entry { before_outlet: Some(between), ..Entry::default() }, "batcher-");
+        run(Entry { before_outlet: Some(between), ..Entry::default() }, "batcher-", &A_BATCHER_HANGS);
     }
 
     #[test]
@@ -204,6 +208,6 @@ mod hung {
             let hangs = FIRST_WORKER.swap(false, Ordering::AcqRel);
             Box::new(StuckHandOver { behind, hangs }) as Box<dyn HandOver>
         };
-        run(Entry { before_queue: Some(between), ..Entry::default() }, "worker-0");
+        run(Entry { before_queue: Some(between), ..Entry::default() }, "worker-0", &A_WORKER_HANGS);
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Once, OnceLock};
 use anyhow::Context as _;
 
 use crate::clock::Clock;
-use crate::collect::{self, Collector, ExporterDetail, ExporterTable, Workers};
+use crate::collect::{self, Collector, Company, ExporterDetail, ExporterTable, Workers};
 use crate::config::{Loaded, Settings, instance};
 use crate::metrics::{Ledger, Metrics, Shape};
 use crate::monitor::{Heartbeats, Monitor, MonitorInputs};
@@ -143,7 +143,7 @@ impl App {
         let http = entry.inherited.take_http();
         let collector = Collector::bind_with(settings.collect.clone(), &mut entry.inherited, clock.clone(), &metrics)?;
         leaving::keep_sockets(&collector, &entry.notifier);
-        let (listeners, table) = (collector.addresses(), collector.table());
+        let (listeners, table, company) = (collector.addresses(), collector.table(), collector.company());
         let batchers =
             queue::spawn_batchers(&settings.queue, receiver, outlet, clock.clone(), metrics.batchers().to_vec())
                 .context("the batcher threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
@@ -158,7 +158,8 @@ impl App {
         let course = Arc::new(Course::default());
         let (outcome, aim) = (Outcome::started(clock.unix_ns()), sink.aim());
         metrics.config().taken_up_at.set(clock.unix_ns() / 1_000_000_000);
-        let mut sources = sources(&settings, &metrics, &table, &listeners, &course, &monitor, &clock, spool_stats);
+        let mut sources =
+            sources(&settings, &metrics, &table, &listeners, &course, &monitor, &clock, spool_stats, company);
         let (asked, shown) = (outcome.clone(), aim.clone());
         sources.config = Box::new(move || asked.now());
         if let Some(aim) = shown {
@@ -305,6 +306,7 @@ fn sources(
     monitor: &Monitor,
     clock: &Clock,
     spool_stats: Stats,
+    company: Company,
 ) -> Sources {
     let (ready, heartbeats) = (Arc::clone(course), monitor.heartbeats());
     let (all, one, clocks) = (Arc::clone(table), Arc::clone(table), Arc::clone(table));
@@ -336,6 +338,7 @@ fn sources(
             let rows = all.snapshot(clock_of_all.unix_ns()).into_iter();
             rows.map(|status| rows::exporter(status, &names_of_all)).collect()
         }),
+        shared_ports: Box::new(move || company.others()),
         exporter: Box::new(move |address, query| {
             let details = one.detail(address, clock_of_one.unix_ns()).into_iter();
             let wanted = |d: &ExporterDetail| query.tenant.as_ref().is_none_or(|tenant| **tenant == *d.status.tenant);

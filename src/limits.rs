@@ -4,8 +4,10 @@
 //! change stands alone. Hitting a bound is always a metric. Octets unless the name says otherwise.
 
 mod leaving;
+mod ledger;
 
 pub use leaving::*;
+pub use ledger::*;
 
 /// A setting's default with the range that `check` accepts.
 #[derive(Debug, Clone, Copy)]

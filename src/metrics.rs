@@ -8,9 +8,11 @@
 mod catalog;
 mod config;
 mod drops;
+mod duplicates;
 mod handles;
 mod histogram;
 mod ledger;
+mod losses;
 mod process;
 mod reasons;
 mod secrets;
@@ -20,11 +22,13 @@ mod text;
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
 pub use config::ConfigMetrics;
 pub use drops::{DROP_REASONS, RecordDrop};
+pub use duplicates::{BatchName, Duplicate, Duplicates, RECOVERED};
 pub use handles::{
     BatcherMetrics, Books, Held, QueueMetrics, REQUEST_CODES, SinkMetrics, SocketMetrics, WebMetrics, WorkerMetrics,
 };
 pub use histogram::WeightedHistogram;
 pub use ledger::Ledger;
+pub use losses::{LOSS_STAGES, Loss, Losses, LostRun, exporter_of_key};
 pub use reasons::{FAULT_REASONS, HINT_REASONS, REFUSE_REASONS};
 pub use secrets::SecretMetrics;
 pub use spooled::SpoolLevels;
@@ -129,7 +133,7 @@ pub struct Metrics {
     // must not move a downstream counter between the first one's reading and its text.
     published: Mutex<Vec<Published>>,
     seconds: Vec<Series>,
-    weighted: Vec<(&'static str, WeightedHistogram)>,
+    weighted: Vec<(&'static str, Vec<Label>, WeightedHistogram)>,
     /// Totals that the promises are stated in.
     pub books: Books,
     workers: Vec<WorkerMetrics>,
@@ -152,7 +156,7 @@ pub(crate) struct Registrar<'a> {
     recorder: &'a PrometheusRecorder,
     published: Vec<(u8, Published)>,
     seconds: Vec<Series>,
-    weighted: Vec<(&'static str, WeightedHistogram)>,
+    weighted: Vec<(&'static str, Vec<Label>, WeightedHistogram)>,
 }
 
 const METADATA: Metadata<'static> = Metadata::new("clarion", metrics::Level::INFO, None);
@@ -201,9 +205,14 @@ impl Registrar<'_> {
     }
 
     /// A histogram that counts a batch's records in one step.
-    pub(crate) fn weighted(&mut self, name: &'static str, bounds: &'static [f64]) -> WeightedHistogram {
+    pub(crate) fn weighted(
+        &mut self,
+        name: &'static str,
+        labels: &[Label],
+        bounds: &'static [f64],
+    ) -> WeightedHistogram {
         let histogram = WeightedHistogram::new(bounds);
-        self.weighted.push((name, histogram.clone()));
+        self.weighted.push((name, labels.to_vec(), histogram.clone()));
         histogram
     }
 }
@@ -336,9 +345,7 @@ impl Metrics {
         let mut text = self.handle.render();
         drop(published);
         text::write_seconds(&mut text, &self.seconds);
-        for (name, histogram) in &self.weighted {
-            histogram.write(&mut text, name);
-        }
+        text::write_weighted(&mut text, &self.weighted);
         process::write_process(&mut text);
         text
     }
@@ -458,7 +465,9 @@ mod tests {
             "batch_records_count 1",
             "batch_records_bucket{le=\"50\"} 1",
             "batch_records_bucket{le=\"10\"} 0",
-            "delivery_lag_seconds_bucket{le=\"0.25\"} 12",
+            "delivery_lag_seconds_bucket{state=\"fresh\",le=\"0.25\"} 12",
+            "delivery_lag_seconds_count{state=\"spooled\"} 0",
+            "oldest_unacked_seconds{state=\"spooled\"} 0",
             "records_pending 9",
             "sets_parked 0",
         ] {

@@ -177,7 +177,8 @@ impl Rounds {
         let metrics = &self.inputs.metrics;
         let books = &metrics.books;
         books.saturation.set(self.window.add(read_threads(metrics, now)));
-        books.oldest_unacked.set(oldest_unacked(oldest_receive(metrics), unix_ns));
+        books.oldest_fresh.set(oldest_unacked(oldest_receive(metrics), unix_ns));
+        books.oldest_spooled.set(oldest_unacked(books.spool.oldest_receive_ns.value(), unix_ns));
         books.refresh();
         if now.saturating_sub(self.upkeep_ns) >= UPKEEP_S * NS_PER_S {
             self.upkeep_ns = now;
@@ -233,14 +234,13 @@ fn read_threads(metrics: &Metrics, at_ns: u64) -> Reading {
     Reading { at_ns, threads: workers.chain(batchers).collect() }
 }
 
-/// Receive time of the oldest record that a worker, a batcher, delivery or the spool holds; 0 if there is none. What
-/// passes through the queue is not seen on its way.
+/// Receive time of the oldest record that a worker, a batcher or delivery holds; 0 if there is none. What passes through
+/// the queue is not seen on its way. What the spool has lent to delivery is the spool's.
 fn oldest_receive(metrics: &Metrics) -> u64 {
     let workers = metrics.workers().iter().map(|w| w.oldest_receive_ns.value());
     let batchers = metrics.batchers().iter().map(|b| b.oldest_receive_ns.value());
     let sink = std::iter::once(metrics.sink().oldest_receive_ns.value());
-    let spool = std::iter::once(metrics.books.spool.oldest_receive_ns.value());
-    workers.chain(batchers).chain(sink).chain(spool).filter(|ns| *ns != 0).min().unwrap_or(0)
+    workers.chain(batchers).chain(sink).filter(|ns| *ns != 0).min().unwrap_or(0)
 }
 
 /// Age in seconds of what was received at `receive_ns`; 0 if there is nothing (0) or a clock was stepped.
@@ -301,17 +301,23 @@ mod tests {
         rounds.turn();
         let books = &metrics.books;
         assert!((books.saturation.value() - 0.4).abs() < 1e-9, "{}: blocked is not busy", books.saturation.value());
-        assert!((books.oldest_unacked.value() - 2.5).abs() < 1e-9);
+        assert!((books.oldest_unacked() - 2.5).abs() < 1e-9);
         assert_eq!(books.pending.value(), 5);
 
         metrics.batcher(0).oldest_receive_ns.set(1_700_000_004 * NS_PER_S);
         rounds.turn();
-        assert!((books.oldest_unacked.value() - 6.0).abs() < 1e-9, "the oldest record may be before delivery");
+        assert!((books.oldest_unacked() - 6.0).abs() < 1e-9, "the oldest record may be before delivery");
+
+        books.spool.oldest_receive_ns.set(1_699_999_910 * NS_PER_S);
+        rounds.turn();
+        assert!((books.oldest_fresh.value() - 6.0).abs() < 1e-9, "what is in the spool is told apart");
+        assert!((books.oldest_unacked() - 100.0).abs() < 1e-9);
+        books.spool.oldest_receive_ns.set(0);
 
         metrics.sink().oldest_receive_ns.set(0);
         metrics.batcher(0).oldest_receive_ns.set(0);
         rounds.turn();
-        assert!(books.oldest_unacked.value().abs() < f64::EPSILON);
+        assert!(books.oldest_unacked().abs() < f64::EPSILON);
         assert!((books.imbalance.value() - 5.0).abs() < f64::EPSILON, "two turns without motion judge the books");
     }
 

@@ -42,6 +42,7 @@ pub fn exporter(status: ExporterStatus, listeners: &[String]) -> ExporterRow {
         missing_units: domains.iter().map(|d| d.missing_units).sum(),
         parked_sets: domains.iter().map(|d| d.parked_sets as u64).sum(),
         parked_octets: domains.iter().map(|d| d.parked_octets).sum(),
+        lost: Default::default(),
         maker: status.maker,
         last_10s: status.pace.last_10s.map(rates),
         last_60s: status.pace.last_60s.map(rates),
@@ -80,6 +81,9 @@ fn domain(status: &DomainStatus, listeners: &[String]) -> DomainRow {
         storm_since_ns: status.storm_since_ns,
         gap_units: status.gap_units,
         next_sequence: status.next_sequence,
+        highest_sequence: status.highest_sequence,
+        messages: status.messages,
+        is_interleaved: status.is_interleaved,
         waiting: status
             .waiting
             .iter()

@@ -67,6 +67,8 @@ fn stats(metrics: &Metrics) -> Stats {
     stats.limit = levels.limit;
     stats.records = levels.records;
     stats.pending_records = levels.pending;
+    stats.closing = levels.closing;
+    stats.losses = books.losses.clone();
     stats.enabled = levels.enabled;
     stats.oldest_receive_ns = levels.oldest_receive_ns;
     stats.recovered = books.recovered.clone();

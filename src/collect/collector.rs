@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::company::Company;
 use super::cores::Placement;
 use super::exporters::ExporterTable;
 use super::gateway::Gateways;
@@ -116,6 +117,12 @@ impl Collector {
     #[must_use]
     pub fn sockets(&self) -> usize {
         self.groups.iter().map(|g| g.sockets.len()).sum()
+    }
+
+    /// Who shares the listeners' ports, for status.
+    #[must_use]
+    pub fn company(&self) -> Company {
+        Company(self.groups.iter().map(Group::seat).collect())
     }
 
     /// The table of exporters, for status and maintenance.

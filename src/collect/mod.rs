@@ -8,6 +8,7 @@ mod admit;
 mod advice;
 mod cache;
 mod collector;
+mod company;
 mod cores;
 mod counts;
 mod domains;
@@ -30,6 +31,7 @@ mod worker;
 
 pub use admit::{AdmissionSettings, Prefix, RateLimit, Refusal};
 pub use collector::{Collector, DrainReport, Workers};
+pub use company::Company;
 pub use exporters::ExporterTable;
 pub use faults::{Fault, FaultKind, Judge, offset as clock_offset, own_clock, skew_of};
 pub use gateway::Gateways;

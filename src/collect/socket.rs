@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::company::Seat;
 use super::steer::{self, PortLock};
 use super::{ListenerSettings, Steering, ports, sys};
 
@@ -209,6 +210,12 @@ impl Group {
     pub fn others(&self) -> Vec<ports::PortSocket> {
         let own: Vec<u64> = self.sockets.iter().map(|s| s.inode).collect();
         ports::others_on(self.address.port(), &own)
+    }
+
+    /// What tells its sockets from others'.
+    pub(super) fn seat(&self) -> Seat {
+        let inodes = self.sockets.iter().map(|s| s.inode).collect();
+        Seat { name: self.name.clone(), address: self.address.ip(), port: self.address.port(), inodes }
     }
 
     /// Takes the sockets that end with this process out of their group; their queues stay readable, and nothing new

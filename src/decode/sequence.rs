@@ -83,6 +83,12 @@ const DUPLICATE_WINDOW: usize = SEQUENCE_WINDOW_MIN;
 /// Messages in a row whose numbers go by another unit, after which it is theirs.
 const UNIT_EVIDENCE: u8 = 3;
 
+/// Messages over which gaps are judged, at least half as many: both counts are halved where this is reached.
+const LATELY: u32 = 2_048;
+/// With a gap before each of so many messages a part of the stream goes elsewhere: of two processes that share one at
+/// random, each sees a gap before every second message, while loss comes in bursts, which are few gaps.
+const INTERLEAVED_PART: u32 = 8;
+
 /// Numberings of one domain at once; the one not heard for longest makes room.
 const STREAMS_MAX: usize = 8;
 
@@ -92,8 +98,10 @@ pub(super) struct Sequences {
     streams: Vec<Stream>,
     turn: u64,
     duplicates: u64,
-    /// Of streams that made room.
+    /// Of streams that made room: units received and missing.
     closed: (u64, u64),
+    /// Their messages.
+    closed_messages: u64,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +143,7 @@ impl Sequences {
             let old = std::mem::take(&mut self.streams[oldest]).tracker;
             // Nobody is left to fill its gaps.
             sum.missing += old.open_units();
+            self.closed_messages += old.messages;
             self.closed.0 += old.received;
             self.closed.1 += old.missing + old.open_units();
             oldest
@@ -157,6 +166,21 @@ impl Sequences {
     /// Units received.
     pub(super) fn received(&self) -> u64 {
         self.closed.0 + self.streams.iter().map(|s| s.tracker.received).sum::<u64>()
+    }
+
+    /// Messages, without those that came twice.
+    pub(super) fn messages(&self) -> u64 {
+        self.closed_messages + self.streams.iter().map(|s| s.tracker.messages).sum::<u64>()
+    }
+
+    /// Number of the last unit of the stream heard last.
+    pub(super) fn highest(&self) -> Option<u32> {
+        self.streams.iter().max_by_key(|s| s.heard).and_then(|s| s.tracker.highest)
+    }
+
+    /// A stream misses so many messages one by one that a part of it seems to go elsewhere.
+    pub(super) fn is_interleaved(&self) -> bool {
+        self.streams.iter().any(|s| s.tracker.is_interleaved())
     }
 
     /// Units counted as missing.
@@ -198,6 +222,10 @@ struct SequenceTracker {
     before: Option<(u32, u32)>,
     /// Messages in a row whose numbers went by the other unit.
     evidence: u8,
+    /// Number of the last unit that is not late.
+    highest: Option<u32>,
+    /// Lately: messages, and gaps between them that nothing filled.
+    lately: (u32, u32),
 }
 
 impl SequenceTracker {
@@ -210,6 +238,9 @@ impl SequenceTracker {
             self.one(*note, window, &mut delta);
         }
         self.missing += delta.missing;
+        if self.lately.0 >= LATELY {
+            self.lately = (self.lately.0 / 2, self.lately.1 / 2);
+        }
         delta
     }
 
@@ -219,6 +250,7 @@ impl SequenceTracker {
             return;
         }
         self.messages += 1;
+        self.lately.0 += 1;
         self.learn_unit(&note);
         if self.by_flows {
             note.units = note.flows;
@@ -240,17 +272,30 @@ impl SequenceTracker {
                     if ahead != 0 {
                         self.open_gap(expected, ahead, delta);
                     }
-                    self.expected = next;
+                    self.goes_to(note, next);
                 }
-                None => self.expected = next,
+                None => self.goes_to(note, next),
             }
         }
         while let Some(gap) = self.gaps.front()
             && self.messages - gap.opened > window as u64
         {
             delta.missing += u64::from(gap.length);
+            self.lately.1 += 1;
             self.gaps.pop_front();
         }
+    }
+
+    /// The stream has come to `note`, behind which `next` is expected.
+    fn goes_to(&mut self, note: SequenceNote, next: Option<u32>) {
+        self.expected = next;
+        self.highest = Some(note.sequence.wrapping_add(note.units.unwrap_or(1).saturating_sub(1)));
+    }
+
+    /// So many gaps, between so many messages, that loss is not the likely cause.
+    const fn is_interleaved(&self) -> bool {
+        let (messages, gaps) = self.lately;
+        messages >= LATELY / 2 && gaps.saturating_mul(INTERLEAVED_PART) >= messages
     }
 
     /// True if one of the last messages had the same octets. One with the number that comes next cannot be, unless the
@@ -330,6 +375,7 @@ impl SequenceTracker {
             && let Some(oldest) = self.gaps.pop_front()
         {
             delta.missing += u64::from(oldest.length);
+            self.lately.1 += 1;
         }
         self.gaps.push_back(Gap { start, length, opened: self.messages });
     }
@@ -419,6 +465,29 @@ mod tests {
         assert_eq!(sum, SequenceDelta { missing: 30, ..Default::default() });
         let (tracker, sum) = run(&flows([0, 60]));
         assert_eq!((sum.missing, tracker.open_units()), (0, 30));
+    }
+
+    #[test]
+    fn a_stream_of_which_every_second_message_goes_elsewhere_is_told_from_one_with_bursts_of_loss() {
+        let judge = |kept: &dyn Fn(u32) -> bool| {
+            let notes: Vec<_> = (0..8_192_u32).filter(|n| kept(*n)).map(|n| (n, Some(1))).collect();
+            let (tracker, sum) = run(&notes);
+            assert!(sum.missing > 1_000);
+            (tracker.is_interleaved(), tracker.highest, tracker.messages, notes.len() as u64)
+        };
+        let (interleaved, highest, messages, sent) = judge(&|n| n.wrapping_mul(2_654_435_761) >> 31 == 1 || n == 8_191);
+        assert_eq!((interleaved, highest, messages), (true, Some(8_191), sent));
+        assert!(!judge(&|n| n % 512 >= 128).0, "a quarter is lost, in bursts");
+        let (tracker, _) = run(&(0..512).map(|n| (n * 2, Some(1))).collect::<Vec<_>>());
+        assert!(!tracker.is_interleaved(), "too few to tell");
+    }
+
+    #[test]
+    fn the_highest_number_is_that_of_the_last_unit() {
+        assert_eq!(run(&flows([0, 30, 60])).0.highest, Some(89));
+        assert_eq!(run(&flows([0, 60, 30])).0.highest, Some(89), "a late one does not move it back");
+        assert_eq!(run(&[(7, None)]).0.highest, Some(7));
+        assert_eq!(run(&[(7, Some(0))]).0.highest, Some(7), "a message of templates alone");
     }
 
     #[test]

@@ -199,8 +199,8 @@ pub const CATALOG: &[Descriptor] = &[
     d(
         "delivery_lag_seconds",
         WeightedHistogram(SECONDS_BOUNDS),
-        &[],
-        "Time from the kernel's receipt of a batch's oldest record to the backend's acknowledgement, weighted by records.",
+        &["state"],
+        "Time from the kernel's receipt of a batch's oldest record to the backend's acknowledgement, weighted by records; what was in the spool is told apart from what is fresh.",
     ),
     d("clock_steps_total", Counter, &[], "Times a lag would have been negative because a clock was stepped."),
     d("records_delivered_total", Counter, &["sink"], "Flow records that the backend acknowledged."),
@@ -215,7 +215,12 @@ pub const CATALOG: &[Descriptor] = &[
     d("requests_in_flight", Gauge, &["sink"], "Requests under way."),
     d("in_flight_bytes", Gauge, &["sink"], "Octets of encoded bodies waiting for or under delivery."),
     d("in_flight_limit_bytes", Gauge, &["sink"], "Bound of in_flight_bytes."),
-    d("oldest_unacked_seconds", Gauge, &[], "Age of the oldest record not acknowledged yet; 0 if there is none."),
+    d(
+        "oldest_unacked_seconds",
+        Gauge,
+        &["state"],
+        "Age of the oldest record not acknowledged yet, in memory (fresh) or in the spool (spooled); 0 if there is none.",
+    ),
     d(
         "sink_saturation_ratio",
         Gauge,
@@ -299,7 +304,12 @@ pub const EXPORTER_CATALOG: &[Descriptor] = &[
         "Units of the exporter missing by sequence number, each in its version's own unit.",
     ),
     d("exporter_parked_sets", Gauge, &["exporter"], "Data sets of the exporter that wait for their template."),
-    d("exporter_parked_bytes", Gauge, &["exporter"], "Octets of these data sets."),
+    d(
+        "exporter_lost_records_total",
+        Counter,
+        &["exporter"],
+        "Flow records of the exporter that were lost inside the collector, all stages.",
+    ),
     d(
         "exporter_faults",
         Gauge,

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use metrics::Histogram;
 
+use super::duplicates::Duplicates;
+use super::losses::{Losses, LostRun};
 use super::reasons::{FAULT_REASONS, REFUSE_REASONS};
 use super::spooled::SpoolLevels;
 use super::{DROP_REASONS, Ledger, Level, RecordDrop, Registrar, SecretMetrics, Shape, Tally, WeightedHistogram};
@@ -94,12 +96,16 @@ pub struct Books {
     pub evictions: Tally,
     /// Records dropped, in the order of `DROP_REASONS`.
     pub dropped: Vec<Tally>,
+    /// Whose records were dropped.
+    pub losses: Losses,
     /// Records delivered.
     pub delivered: Tally,
     /// Records taken over from an earlier spool.
     pub recovered: Tally,
     /// Records possibly written twice.
     pub duplicated: Tally,
+    /// The batches that they are in.
+    pub duplicates: Duplicates,
     /// Records pending (a level, derived).
     pub pending: Tally,
     /// Records held by stage now (levels): in workers, in the queue, in batchers, in delivery.
@@ -116,8 +122,10 @@ pub struct Books {
     pub(crate) kernel_dropped: Vec<Tally>,
     /// The number to scale on.
     pub saturation: Level,
-    /// Age of the oldest record not acknowledged, seconds.
-    pub oldest_unacked: Level,
+    /// Age of the oldest record in memory that is not acknowledged, seconds.
+    pub oldest_fresh: Level,
+    /// The same in the spool.
+    pub oldest_spooled: Level,
     /// Threads that stand still now.
     pub threads_stale: Level,
     /// Result of the last configuration load.
@@ -202,9 +210,11 @@ impl Books {
                     r.counter("records_dropped_total", &[label("stage", stage), label("reason", reason)])
                 })
                 .into(),
+            losses: Losses::default(),
             delivered: r.counter("records_delivered_total", &[label("sink", shape.sink)]),
             recovered: r.counter("records_recovered_total", &[]),
             duplicated: r.counter("records_possibly_duplicated_total", &[]),
+            duplicates: Duplicates::default(),
             pending: r.level_u64("records_pending", &[]),
             held: Held {
                 workers: (0..shape.workers).map(|_| Tally::default()).collect(),
@@ -219,7 +229,8 @@ impl Books {
             received_octets: per_socket(r, "received_bytes_total", shape),
             kernel_dropped: per_socket(r, "kernel_dropped_datagrams_total", shape),
             saturation: r.level("saturation_ratio", &[]),
-            oldest_unacked: r.level("oldest_unacked_seconds", &[]),
+            oldest_fresh: r.level("oldest_unacked_seconds", &[label("state", "fresh")]),
+            oldest_spooled: r.level("oldest_unacked_seconds", &[label("state", "spooled")]),
             threads_stale: r.level("threads_stale", &[]),
             config_ok: {
                 let level = r.level("config_last_reload_successful", &[]);
@@ -241,6 +252,19 @@ impl Books {
     pub fn drop_records(&self, drop: RecordDrop, records: u64) {
         self.dropped[drop as usize].add(records);
     }
+
+    /// The same of records whose exporters are known, who are counted as well.
+    pub fn drop_runs<'a>(&self, drop: RecordDrop, records: u64, runs: impl IntoIterator<Item = LostRun<'a>>) {
+        // In this order: what exporters have lost never passes what was lost in all.
+        self.drop_records(drop, records);
+        self.losses.add(drop, runs);
+    }
+
+    /// Age of the oldest record that is not acknowledged, in memory or in the spool, seconds; 0 if there is none.
+    #[must_use]
+    pub fn oldest_unacked(&self) -> f64 {
+        self.oldest_fresh.value().max(self.oldest_spooled.value())
+    }
 }
 
 fn per_socket(r: &mut Registrar<'_>, name: &'static str, shape: &Shape) -> Vec<Tally> {
@@ -251,6 +275,10 @@ fn per_socket(r: &mut Registrar<'_>, name: &'static str, shape: &Shape) -> Vec<T
         }
     }
     tallies
+}
+
+fn lag(r: &mut Registrar<'_>, state: &str) -> WeightedHistogram {
+    r.weighted("delivery_lag_seconds", &[label("state", state)], super::histogram::SECONDS_BOUNDS)
 }
 
 /// One socket of one worker.
@@ -380,8 +408,10 @@ pub struct SinkMetrics {
     pub secrets: SecretMetrics,
     /// Seconds from request to answer.
     pub request_seconds: Histogram,
-    /// Seconds from kernel to acknowledgement, weighted by records.
+    /// Seconds from kernel to acknowledgement, weighted by records: of what never was in the spool.
     pub lag: WeightedHistogram,
+    /// The same of what came out of the spool.
+    pub lag_spooled: WeightedHistogram,
     /// Negative lags.
     pub clock_steps: Tally,
     /// Requests under way (a level).
@@ -413,7 +443,8 @@ impl SinkMetrics {
             sent_bytes: r.counter("delivery_sent_bytes_total", &sink),
             secrets: secrets.clone(),
             request_seconds: r.histogram("delivery_request_duration_seconds"),
-            lag: r.weighted("delivery_lag_seconds", super::histogram::SECONDS_BOUNDS),
+            lag: lag(r, "fresh"),
+            lag_spooled: lag(r, "spooled"),
             clock_steps: r.counter("clock_steps_total", &[]),
             in_flight: r.level_u64("requests_in_flight", &sink),
             in_flight_bytes: r.level_u64("in_flight_bytes", &sink),

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::catalog::PREFIX;
-use super::text::head;
 
 /// 1 ms to 1 h: from a healthy LAN to a backend that was down over lunch.
 pub const SECONDS_BOUNDS: &[f64] =
@@ -64,17 +63,29 @@ impl WeightedHistogram {
         self.0.bounds.last().copied()
     }
 
-    pub(super) fn write(&self, text: &mut String, name: &str) {
-        head(text, name);
+    /// The quantile over this and another of the same bounds.
+    #[must_use]
+    pub fn quantile_with(&self, other: &Self, quantile: f64) -> Option<f64> {
+        let both = Self::new(self.0.bounds);
+        for (sum, (a, b)) in both.0.buckets.iter().zip(self.0.buckets.iter().zip(&other.0.buckets)) {
+            sum.store(a.load(Ordering::Relaxed) + b.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        both.quantile(quantile)
+    }
+
+    /// The series with these labels, which are written out already; whoever calls writes the head.
+    pub(super) fn write(&self, text: &mut String, name: &str, labels: &str) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        let all = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         let mut below = 0;
         for (bucket, bound) in self.0.buckets.iter().zip(self.0.bounds) {
             below += bucket.load(Ordering::Relaxed);
-            let _ = writeln!(text, "{PREFIX}{name}_bucket{{le=\"{bound}\"}} {below}");
+            let _ = writeln!(text, "{PREFIX}{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}");
         }
         below += self.0.buckets[self.0.bounds.len()].load(Ordering::Relaxed);
-        let _ = writeln!(text, "{PREFIX}{name}_bucket{{le=\"+Inf\"}} {below}");
-        let _ = writeln!(text, "{PREFIX}{name}_sum {}", f64::from_bits(self.0.sum.load(Ordering::Relaxed)));
-        let _ = writeln!(text, "{PREFIX}{name}_count {below}\n");
+        let _ = writeln!(text, "{PREFIX}{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {below}");
+        let _ = writeln!(text, "{PREFIX}{name}_sum{all} {}", f64::from_bits(self.0.sum.load(Ordering::Relaxed)));
+        let _ = writeln!(text, "{PREFIX}{name}_count{all} {below}");
     }
 }
 
@@ -106,10 +117,9 @@ mod tests {
         histogram.record(2.0, 4);
         histogram.record(f64::NAN, 1);
         let mut text = String::new();
-        histogram.write(&mut text, "delivery_lag_seconds");
+        histogram.write(&mut text, "delivery_lag_seconds", "");
         let name = "clarion_collector_delivery_lag_seconds";
         for line in [
-            format!("# TYPE {name} histogram"),
             format!("{name}_bucket{{le=\"0.1\"}} 3"),
             format!("{name}_bucket{{le=\"1\"}} 3"),
             format!("{name}_bucket{{le=\"10\"}} 7"),
@@ -128,7 +138,7 @@ mod tests {
             histogram.record(3_600.0, 1 << 40);
         }
         let mut text = String::new();
-        histogram.write(&mut text, "delivery_lag_seconds");
+        histogram.write(&mut text, "delivery_lag_seconds", "");
         let sum = text.lines().find_map(|l| l.strip_prefix("clarion_collector_delivery_lag_seconds_sum ")).unwrap();
         let expected = 100.0 * 3_600.0 * f64::from(1_u32 << 20) * f64::from(1_u32 << 20);
         assert!((sum.parse::<f64>().unwrap() / expected - 1.0).abs() < 1e-9);

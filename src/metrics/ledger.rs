@@ -98,6 +98,11 @@ impl Books {
         sum(&self.kernel_dropped)
     }
 
+    /// By socket, a worker's behind each other: datagrams received, and dropped by the kernel.
+    pub fn sockets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.received.iter().map(Tally::value).zip(self.kernel_dropped.iter().map(Tally::value))
+    }
+
     /// All records decoded, over all versions.
     #[must_use]
     pub fn records_decoded(&self) -> u64 {
@@ -210,6 +215,26 @@ mod tests {
         books.refresh();
         books.refresh();
         assert!((books.imbalance.value() + 1.0).abs() < f64::EPSILON, "one record is in two places");
+    }
+
+    #[test]
+    fn what_is_delivered_and_not_yet_off_the_disk_is_in_one_place() {
+        let metrics = Metrics::new(&shape());
+        let books = &metrics.books;
+        books.decoded[1].add(10);
+        books.spool.records.add(10);
+        assert_eq!(books.ledger().imbalance(), 0);
+        books.delivered.add(4);
+        books.spool.closing.add(4);
+        for _ in 0..2 {
+            // However long the disk hangs.
+            books.refresh();
+            assert_eq!((books.ledger().imbalance(), books.ledger().spooled, books.ledger().pending()), (0, 6, 0));
+        }
+        assert!(books.imbalance.value().abs() < f64::EPSILON);
+        books.spool.records.sub(4);
+        books.spool.closing.sub(4);
+        assert_eq!((books.ledger().imbalance(), books.ledger().spooled), (0, 6));
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct SpoolLevels {
     pub records: Tally,
     /// Records on their way in (a level).
     pub pending: Tally,
+    /// Records whose fate is counted and that the spool has not let go of yet: its disk may take its time (a level).
+    pub closing: Tally,
     /// Bound of the octets (a level).
     pub limit: Tally,
     /// 1 while it takes batches (a level).
@@ -33,7 +35,9 @@ impl SpoolLevels {
     /// Records that the spool answers for: a term of the record equation.
     #[must_use]
     pub fn spooled(&self) -> u64 {
-        // The way in first: what is appended meanwhile is met again, never overlooked.
-        self.pending.level() + self.records.level()
+        // What goes first: else what has gone meanwhile would be taken off twice. Then the way in: what is appended
+        // meanwhile is met again, never overlooked.
+        let closing = self.closing.level();
+        (self.pending.level() + self.records.level()).saturating_sub(closing)
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::catalog::{EXPORTER_CATALOG, PREFIX, descriptor};
-use super::{Label, Series};
+use super::{Label, Series, WeightedHistogram};
 
 /// A label value with backslash, quote and line feed escaped.
 pub(super) fn escape(value: &str) -> Cow<'_, str> {
@@ -49,6 +49,17 @@ pub(super) fn write_seconds(text: &mut String, series: &[Series]) {
     }
 }
 
+/// Histograms that count a batch in one step. Series of one name stand together.
+pub(super) fn write_weighted(text: &mut String, series: &[(&'static str, Vec<Label>, WeightedHistogram)]) {
+    for group in series.chunk_by(|a, b| a.0 == b.0) {
+        head(text, group[0].0);
+        for (name, labels, histogram) in group {
+            histogram.write(text, name, &label_list(labels));
+        }
+        text.push('\n');
+    }
+}
+
 fn label_list(labels: &[Label]) -> String {
     let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escape(v))).collect();
     labels.join(",")
@@ -71,8 +82,8 @@ pub struct ExporterFigures {
     pub missing_units: u64,
     /// Sets waiting for a template.
     pub parked_sets: u64,
-    /// Their octets.
-    pub parked_octets: u64,
+    /// Records lost inside the collector.
+    pub lost: u64,
     /// Faults.
     pub faults: u64,
     /// Domains.
@@ -90,7 +101,7 @@ impl ExporterFigures {
         self.rejected += other.rejected;
         self.missing_units += other.missing_units;
         self.parked_sets += other.parked_sets;
-        self.parked_octets += other.parked_octets;
+        self.lost += other.lost;
         self.faults += other.faults;
         self.domains += other.domains;
         self.last_seen_s = self.last_seen_s.max(other.last_seen_s);
@@ -105,7 +116,7 @@ impl ExporterFigures {
             self.rejected,
             self.missing_units,
             self.parked_sets,
-            self.parked_octets,
+            self.lost,
             self.faults,
             self.domains,
             self.last_seen_s,
@@ -151,7 +162,7 @@ mod tests {
             rejected: 4,
             missing_units: 5,
             parked_sets: 6,
-            parked_octets: 9,
+            lost: 9,
             faults: 10,
             domains: 7,
             last_seen_s: 8,
@@ -164,7 +175,7 @@ mod tests {
             ("rejected_datagrams_total", 4),
             ("missing_units_total", 5),
             ("parked_sets", 6),
-            ("parked_bytes", 9),
+            ("lost_records_total", 9),
             ("faults", 10),
             ("domains", 7),
             ("last_seen_timestamp_seconds", 8),

@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::lost;
 use super::writing::Reading;
 use super::{Closer, FlowReceiver, Outlet, QueueSettings, Received, WritingNow};
 use crate::clock::Clock;
 use crate::flow::FlowBatch;
 use crate::limits::{BODY_OCTETS_MAX, HEARTBEAT_MS};
-use crate::metrics::{BatcherMetrics, RecordDrop};
-use crate::sink::encode::{EncodedBatch, Encoder, Fill, Progress};
+use crate::metrics::{BatcherMetrics, LostRun, RecordDrop};
+use crate::sink::encode::{EncodedBatch, Encoder, Fill, Progress, no_place};
 use crate::throttle::Throttle;
 
 /// Starts `settings.batchers` threads, `batcher-0` and so on, each with its entry of `metrics`. They end
@@ -179,15 +180,19 @@ impl Batcher {
                 Err(_) => {
                     self.encoder.discard_partial();
                     let lost = records - progress.next as u64;
-                    self.lose(RecordDrop::BatcherPanic, lost);
+                    self.lose(RecordDrop::BatcherPanic, lost, lost::runs(&batch, progress.next));
                     self.log_panic(ended, lost);
                     break;
                 }
             }
         }
         self.metrics.books.clamped.add(progress.clamped);
-        self.lose(RecordDrop::NotRepresentable, progress.not_representable);
-        self.lose(RecordDrop::Event, progress.events);
+        let read = progress.next;
+        let left_out =
+            [(RecordDrop::NotRepresentable, progress.not_representable), (RecordDrop::Event, progress.events)];
+        for (reason, records) in left_out {
+            self.lose(reason, records, lost::runs_where(&batch, 0..read, |r| no_place(r) == Some(reason)));
+        }
         self.receiver.recycle(batch);
     }
 
@@ -203,9 +208,10 @@ impl Batcher {
         self.body_ns = 0;
         match self.offer(body) {
             Offered::Taken => self.hold(self.held - records),
-            Offered::Refused => self.lose(RecordDrop::DispatchFull, records),
+            Offered::Refused(body) => self.lose(RecordDrop::DispatchFull, records, body.runs()),
             Offered::Panicked => {
-                self.lose(RecordDrop::BatcherPanic, records);
+                // Whose they were went with it.
+                self.lose(RecordDrop::BatcherPanic, records, []);
                 self.log_panic(ended, records);
             }
         }
@@ -215,18 +221,18 @@ impl Batcher {
     }
 
     fn offer(&self, body: EncodedBatch) -> Offered {
-        let taken = catch_unwind(AssertUnwindSafe(|| self.outlet.offer(body).is_ok()));
+        let taken = catch_unwind(AssertUnwindSafe(|| self.outlet.offer(body).map_err(Box::new)));
         match taken {
-            Ok(true) => Offered::Taken,
-            Ok(false) => Offered::Refused,
+            Ok(Ok(())) => Offered::Taken,
+            Ok(Err(body)) => Offered::Refused(body),
             Err(_) => Offered::Panicked,
         }
     }
 
     /// Counts `records` of the held ones as dropped; in the books first, so that they are never nowhere.
-    fn lose(&mut self, reason: RecordDrop, records: u64) {
+    fn lose<'a>(&mut self, reason: RecordDrop, records: u64, whose: impl IntoIterator<Item = LostRun<'a>>) {
         if records > 0 {
-            self.metrics.books.drop_records(reason, records);
+            self.metrics.books.drop_runs(reason, records, whose);
             self.hold(self.held - records);
         }
     }
@@ -256,7 +262,7 @@ impl Batcher {
 
 enum Offered {
     Taken,
-    Refused,
+    Refused(Box<EncodedBatch>),
     Panicked,
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::QueueSettings;
+use super::{QueueSettings, lost};
 use crate::flow::{Exporter, FlowBatch, FlowRecord};
 use crate::limits::{FLOW_BATCH_ARENA_KEPT_OCTETS, FLOW_BATCH_SPARE_RECORDS, ROWS_PER_MESSAGE_MAX};
 use crate::metrics::{QueueMetrics, RecordDrop};
@@ -150,7 +150,7 @@ impl FlowSender {
                 TrySendError::Full(full) => (full, RecordDrop::QueueFull),
                 TrySendError::Disconnected(full) => (full, RecordDrop::QueueClosed),
             };
-            metrics.books.drop_records(reason, records);
+            metrics.books.drop_runs(reason, records, lost::runs(&full, 0));
             metrics.held.sub(records);
             self.ends.recycle(full);
         }
@@ -188,7 +188,7 @@ impl FlowSender {
     }
 
     fn drop_batch(&self, batch: &mut FlowBatch, reason: RecordDrop) {
-        self.ends.metrics.books.drop_records(reason, batch.len() as u64);
+        self.ends.metrics.books.drop_runs(reason, batch.len() as u64, lost::runs(batch, 0));
         batch.clear();
         self.note_fill();
     }

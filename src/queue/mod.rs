@@ -7,6 +7,7 @@
 
 mod batcher;
 mod channel;
+mod lost;
 #[cfg(test)]
 pub(crate) mod testing;
 mod writing;

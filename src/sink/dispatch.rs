@@ -7,6 +7,7 @@
 //! stay within the budget; the budget of a batch is freed when its last record has met its fate.
 //! One task owns the line, so nothing in it is locked.
 
+mod books;
 mod dead;
 mod inlet;
 mod job;
@@ -322,9 +323,7 @@ impl Dispatch {
     }
 
     fn send(&mut self, mut job: Box<Job>) {
-        if job.repeated {
-            self.metrics.books.duplicated.add(u64::from(job.batch.records));
-        }
+        self.note_sending(&job);
         let (key, records) = (job.batch.idempotency_key(), job.batch.records);
         // Shares the octets with the job.
         let (body, packed) = (job.batch.body.clone(), job.packed.take());
@@ -367,6 +366,7 @@ impl Dispatch {
                 retry::of_fault(failure.fault, failure.handed_over)
             }
         };
+        self.note_doubt(&job, &verdict, &result);
         let now = self.clock.monotonic_ns();
         let sick_since = self.line.sick_since();
         match self.line.finished(job, &verdict, now) {
@@ -424,7 +424,7 @@ impl Dispatch {
         }
         #[expect(clippy::cast_precision_loss, reason = "a lag of 2^53 ns is a hundred days")]
         let lag = now.saturating_sub(job.batch.oldest_receive) as f64 / 1e9;
-        self.metrics.lag.record(lag, records);
+        self.lag_of(&job).record(lag, records);
         self.metrics.books.delivered.add(records);
         self.report.delivered += records;
         self.journal.delivered(&job.batch);
@@ -433,7 +433,7 @@ impl Dispatch {
 
     fn dropped(&mut self, job: Job, drop: RecordDrop) {
         let records = u64::from(job.batch.records);
-        self.metrics.books.drop_records(drop, records);
+        self.metrics.books.drop_runs(drop, records, job.batch.runs());
         self.report.dropped += records;
         self.release(job);
     }

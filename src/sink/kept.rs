@@ -4,7 +4,6 @@
 //! the body is shared, not copied; what comes back can be sent and split, or is refused here. Whose the
 //! records are is a help for people: where it cannot be told, nobody is named and nothing is lost.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use uuid::Uuid;
 use super::ExporterRun;
 use super::encode::{EncodedBatch, Format};
 use crate::limits;
+use crate::metrics::exporter_of_key;
 use crate::spool::{Entry, ExporterCount};
 
 /// Name of the output that batches are kept for.
@@ -68,19 +68,18 @@ fn exporters(batch: &EncodedBatch) -> Option<Vec<ExporterCount>> {
 /// The batch that an entry is.
 ///
 /// # Errors
-/// It cannot be sent, or could not be split.
-pub fn batch_of(entry: Entry) -> Result<EncodedBatch, Unreadable> {
+/// It cannot be sent, or could not be split: why, and the entry itself.
+pub fn batch_of(entry: Entry) -> Result<EncodedBatch, (Unreadable, Box<Entry>)> {
     let format = Format::BackendJson;
     if &*entry.output != OUTPUT || &*entry.format != format_name(format) {
-        return Err(Unreadable::Form);
+        return Err((Unreadable::Form, Box::new(entry)));
     }
     if !records_are_apart(&entry.body, &entry.record_ends, format) || entry.record_ends.len() != entry.records as usize
     {
-        return Err(Unreadable::Records);
+        return Err((Unreadable::Records, Box::new(entry)));
     }
     let runs = entry.exporters.iter().map(|count| {
-        let (tenant, address) = count.key.rsplit_once('|')?;
-        let address = address.parse::<IpAddr>().ok()?;
+        let (tenant, address) = exporter_of_key(&count.key)?;
         Some(ExporterRun { tenant: Arc::from(tenant), address, records: count.records })
     });
     Ok(EncodedBatch {
@@ -149,13 +148,13 @@ mod tests {
     fn what_could_not_be_sent_or_split_is_refused() {
         let good = entry_of(&batch(3), 0, false);
         let form = Entry { format: "ndjson".into(), ..good.clone() };
-        assert_eq!(batch_of(form).unwrap_err(), Unreadable::Form);
-        assert_eq!(batch_of(Entry { output: "x".into(), ..good.clone() }).unwrap_err(), Unreadable::Form);
+        assert_eq!(batch_of(form).unwrap_err().0, Unreadable::Form);
+        assert_eq!(batch_of(Entry { output: "x".into(), ..good.clone() }).unwrap_err().0, Unreadable::Form);
         let ends = good.record_ends.clone();
         for lying in [vec![ends[0], ends[0], ends[2]], vec![0, 0, 0], vec![ends[0], ends[1], u32::MAX], vec![ends[0]]] {
             let entry = Entry { record_ends: lying, ..good.clone() };
-            assert_eq!(batch_of(entry).unwrap_err(), Unreadable::Records);
+            assert_eq!(batch_of(entry).unwrap_err().0, Unreadable::Records);
         }
-        assert_eq!(batch_of(Entry { body: Bytes::new(), ..good }).unwrap_err(), Unreadable::Records);
+        assert_eq!(batch_of(Entry { body: Bytes::new(), ..good }).unwrap_err().0, Unreadable::Records);
     }
 }

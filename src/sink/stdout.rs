@@ -12,6 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::encode::EncodedBatch;
 use crate::clock::Clock;
 use crate::metrics::{RecordDrop, SinkMetrics};
@@ -43,7 +45,7 @@ struct Shared {
 struct State {
     waiting: VecDeque<EncodedBatch>,
     /// What the writer has in hand; who takes this out counts the batch.
-    in_hand: Option<InHand>,
+    in_hand: Option<EncodedBatch>,
     octets: u64,
     /// Nothing more is taken in.
     closed: bool,
@@ -127,7 +129,7 @@ impl Outlet for StdoutOutlet {
         let mut state = shared.lock();
         if state.closed {
             // Taken only to be counted: the batcher would call it a full buffer.
-            shared.metrics.books.drop_records(RecordDrop::DispatchClosed, taken.records);
+            shared.metrics.books.drop_runs(RecordDrop::DispatchClosed, taken.records, batch.runs());
             return Ok(());
         }
         if state.octets > 0 && state.octets + taken.octets > shared.octets_max {
@@ -149,8 +151,8 @@ impl Shared {
     }
 
     fn run<W: Write>(&self, mut out: W) {
-        while let Some(batch) = self.next() {
-            let written = catch_unwind(AssertUnwindSafe(|| self.write(&mut out, &batch.body)))
+        while let Some(body) = self.next() {
+            let written = catch_unwind(AssertUnwindSafe(|| self.write(&mut out, &body)))
                 .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
             let mut state = self.lock();
             if let Err(error) = written {
@@ -164,7 +166,7 @@ impl Shared {
                 break;
             }
             // None if `finish` has counted the batch already.
-            if let Some(done) = state.in_hand.take() {
+            if let Some(done) = state.in_hand.take().as_ref().map(InHand::of) {
                 self.deliver(done);
                 state.octets -= done.octets;
                 self.show(&state);
@@ -174,13 +176,14 @@ impl Shared {
         self.settled.notify_all();
     }
 
-    /// The next batch; None at the end.
-    fn next(&self) -> Option<EncodedBatch> {
+    /// The body of the next batch; None at the end.
+    fn next(&self) -> Option<Bytes> {
         let mut state = self.lock();
         loop {
             if let Some(batch) = state.waiting.pop_front() {
-                state.in_hand = Some(InHand::of(&batch));
-                return Some(batch);
+                let body = batch.body.clone();
+                state.in_hand = Some(batch);
+                return Some(body);
             }
             if state.closed {
                 return None;
@@ -222,10 +225,12 @@ impl Shared {
 
     /// Counts all that is waiting or in hand as dropped.
     fn drop_all(&self, state: &mut State, reason: RecordDrop) {
-        let waiting: u64 = state.waiting.drain(..).map(|batch| u64::from(batch.records)).sum();
-        let records = waiting + state.in_hand.take().map_or(0, |in_hand| in_hand.records);
-        self.metrics.books.drop_records(reason, records);
-        self.metrics.held.sub(records);
+        let in_hand = state.in_hand.take();
+        for batch in in_hand.into_iter().chain(state.waiting.drain(..)) {
+            let records = u64::from(batch.records);
+            self.metrics.books.drop_runs(reason, records, batch.runs());
+            self.metrics.held.sub(records);
+        }
         state.octets = 0;
         self.show(state);
     }
@@ -234,8 +239,7 @@ impl Shared {
     fn show(&self, state: &State) {
         self.metrics.in_flight_bytes.set(state.octets);
         self.metrics.saturation.set((state.octets as f64 / self.octets_max.max(1) as f64).min(1.0));
-        let waiting = state.waiting.front().map(|batch| batch.oldest_receive);
-        let oldest = state.in_hand.map(|in_hand| in_hand.oldest_receive).or(waiting);
+        let oldest = state.in_hand.as_ref().or_else(|| state.waiting.front()).map(|batch| batch.oldest_receive);
         self.metrics.oldest_receive_ns.set(oldest.unwrap_or(0));
     }
 }

@@ -162,6 +162,21 @@ impl Entry {
     }
 }
 
+/// The exporters at the front of a payload, of which a part may be missing: those that are there whole.
+pub(super) fn exporters_in(front: &[u8]) -> Vec<ExporterCount> {
+    let mut reader = Reader::new(front);
+    let mut found = Vec::new();
+    if name(&mut reader).and_then(|_| name(&mut reader)).is_err() {
+        return found;
+    }
+    for _ in 0..reader.u32().unwrap_or(0) {
+        let key = reader.u16().and_then(|octets| reader.take(usize::from(octets))).and_then(|key| text(key).ok());
+        let (Some(key), Some(records)) = (key, reader.u32()) else { break };
+        found.push(ExporterCount { key, records });
+    }
+    found
+}
+
 /// Lengths of a checked entry fit: the whole of it is below 2^32.
 fn length(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
@@ -210,6 +225,18 @@ mod tests {
         }
         let longer = [&payload[..], &[0]].concat();
         assert_eq!(empty().fill(&Bytes::from(longer)), Err(EntryError::Length));
+    }
+
+    #[test]
+    fn exporters_are_read_from_any_front_of_a_payload() {
+        let good = entry(7, 4);
+        let payload = good.payload();
+        assert_eq!(exporters_in(&payload), good.exporters);
+        assert!(!good.exporters.is_empty());
+        for end in 0..payload.len() {
+            let found = exporters_in(&payload[..end]);
+            assert!(good.exporters.starts_with(&found), "{end}");
+        }
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl Head {
         self.kind == KIND_END
     }
 
+    /// Whether the payload is packed.
+    pub(super) const fn is_packed(&self) -> bool {
+        self.kind == KIND_ZSTD
+    }
+
     /// The end of a segment with so many entries and records.
     pub(super) fn end(entries: u32, records: u64) -> [u8; HEAD_OCTETS] {
         let mut octets = [0; HEAD_OCTETS];

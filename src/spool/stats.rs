@@ -4,7 +4,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::metrics::Tally;
+use super::entry::ExporterCount;
+use crate::metrics::{Losses, RecordDrop, Tally, exporter_of_key};
 
 /// Why the spool dropped records; the position is the index into `Stats::dropped`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,17 @@ impl SpoolDrop {
             Self::Age => "age",
             Self::Damaged => "damaged",
             Self::Failed => "failed",
+        }
+    }
+
+    /// What the books call it.
+    const fn in_books(self) -> RecordDrop {
+        match self {
+            Self::Oldest => RecordDrop::SpoolOldest,
+            Self::Full => RecordDrop::SpoolFull,
+            Self::Age => RecordDrop::SpoolAge,
+            Self::Damaged => RecordDrop::SpoolDamaged,
+            Self::Failed => RecordDrop::SpoolFailed,
         }
     }
 }
@@ -94,8 +106,12 @@ pub struct Stats {
     pub recovered: Tally,
     /// Records acknowledged or discarded.
     pub closed: Tally,
+    /// Records whose fate others have counted and that are still in it: their closing is on its way (a level).
+    pub closing: Tally,
     /// Records dropped, in the order of `SpoolDrop::ALL`.
     pub dropped: [Tally; 5],
+    /// Whose they were.
+    pub losses: Losses,
     /// Entries that damage had made unreadable when a directory was opened; never counted as recovered.
     pub damaged_entries: Tally,
     /// Their records, where something whole stood behind them.
@@ -141,6 +157,14 @@ impl Stats {
 
     pub(super) fn drop_records(&self, drop: SpoolDrop, records: u64) {
         self.dropped[drop as usize].add(records);
+    }
+
+    /// Whose the records were that `drop_records` has counted.
+    pub(super) fn name_lost(&self, drop: SpoolDrop, named: &[ExporterCount]) {
+        let runs = named.iter().filter_map(|count| {
+            exporter_of_key(&count.key).map(|(tenant, address)| (tenant, address, u64::from(count.records)))
+        });
+        self.losses.add(drop.in_books(), runs);
     }
 
     /// Records that the books leave unexplained; 0 at rest, or there is a defect.

@@ -6,6 +6,7 @@
 
 mod recover;
 mod room;
+mod whose;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -148,6 +149,8 @@ pub(super) struct Store {
     ledger_dirty: bool,
     ledger_at: u64,
     expired_at: u64,
+    /// Entries whose exporters may still be looked up in this turn.
+    names_left: u32,
 }
 
 fn file_name(segment: u64) -> String {
@@ -354,7 +357,7 @@ impl Store {
                 continue;
             };
             if self.is_too_old(slot) {
-                self.close(position, Some(SpoolDrop::Age));
+                self.drop_unread(position, SpoolDrop::Age);
                 continue;
             }
             let read = self.disk.read(&file_name(position.0), slot.offset, slot.octets as usize);

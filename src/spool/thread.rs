@@ -27,13 +27,17 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 /// the spool, and its place among the leases, until the process ends.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an entry that is not answered for is never given out again"]
-pub struct Ticket(u64);
+pub struct Ticket {
+    number: u64,
+    /// Records of its entry.
+    records: u64,
+}
 
 #[cfg(test)]
 impl Ticket {
     /// One that no spool knows.
     pub(crate) const fn of(number: u64) -> Self {
-        Self(number)
+        Self { number, records: 0 }
     }
 }
 
@@ -60,7 +64,7 @@ pub struct SpoolReport {
 #[derive(Debug)]
 enum Message {
     Offer(Box<Entry>),
-    Closed(u64),
+    Closed { ticket: u64, records: u64 },
     GivenBack { ticket: u64, pause: Duration, maybe_written: bool },
     Halves { ticket: u64, halves: Box<[Entry; 2]> },
     Finish(Sender<SpoolReport>),
@@ -118,6 +122,7 @@ impl Inlet {
 pub struct Outlet {
     ready: Receiver<Spooled>,
     messages: Sender<Message>,
+    stats: Stats,
 }
 
 impl Outlet {
@@ -128,20 +133,24 @@ impl Outlet {
     }
 
     /// The backend has it, or it met another fate that the caller has counted: it leaves the spool.
+    ///
+    /// From here on its records count as gone, however long the disk takes.
     pub fn close(&self, ticket: Ticket) {
-        self.tell(Message::Closed(ticket.0));
+        let Ticket { number, records } = ticket;
+        self.stats.closing.add(records);
+        self.tell(Message::Closed { ticket: number, records });
     }
 
     /// It could not be delivered now: it comes again after `pause`, with one attempt more, before what is younger.
     /// `maybe_written` says that its records may have been written.
     pub fn give_back(&self, ticket: Ticket, pause: Duration, maybe_written: bool) {
-        self.tell(Message::GivenBack { ticket: ticket.0, pause, maybe_written });
+        self.tell(Message::GivenBack { ticket: ticket.number, pause, maybe_written });
     }
 
     /// Puts its halves (parts 2p + 1 and 2p + 2 of the same id, all its records) in its place; they come like any
     /// other entry. If the disk does not take them, the whole comes again.
     pub fn replace(&self, ticket: Ticket, halves: [Entry; 2]) {
-        self.tell(Message::Halves { ticket: ticket.0, halves: Box::new(halves) });
+        self.tell(Message::Halves { ticket: ticket.number, halves: Box::new(halves) });
     }
 
     /// After the end nobody listens: then the entry stays on disk.
@@ -200,8 +209,9 @@ pub fn start(
         .name("spool".to_owned())
         .spawn(move || work.run(&received))
         .map_err(SpoolError::Thread)?;
+    let outlet = Outlet { ready, messages: messages.clone(), stats: stats.clone() };
     let inlet = Inlet { messages: messages.clone(), way: Arc::clone(&way), stats };
-    let outlet = Outlet { ready, messages: messages.clone() };
+
     Ok((inlet, outlet, Thread { handle, messages, way }))
 }
 

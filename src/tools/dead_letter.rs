@@ -136,7 +136,7 @@ fn resend(letters: &mut DeadLetters, which: &Letters, settings: &Settings) -> an
 }
 
 fn send(letters: &mut DeadLetters, resender: &Resender, name: &str) -> anyhow::Result<u64> {
-    let batch = batch_of(letters.show(name)?.entry)?;
+    let batch = batch_of(letters.show(name)?.entry).map_err(|(reason, _)| reason)?;
     match resender.send(&batch) {
         Outcome::Answered { status, .. }
             if retry::of_status(status, None).delivery == crate::sink::Delivery::Accepted =>

@@ -9,6 +9,7 @@ use super::exporters::{self, Query};
 use super::time::rfc3339;
 use super::{DomainRow, ExporterRow, FaultRow, RateRow};
 use crate::limits::HTTP_PAGE_ROWS;
+use crate::metrics::LOSS_STAGES;
 
 /// What of an exporter is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +138,8 @@ pub(super) fn summary(row: &ExporterRow) -> Value {
         "rejected_datagrams": row.rejected,
         "refused_datagrams": row.refused,
         "missing_units": row.missing_units,
+        "lost_records": row.lost_records(),
+        "lost_by_stage": lost_by_stage(&row.lost),
         "parked_sets": row.parked_sets,
         "parked_octets": row.parked_octets,
         "rates": { "10s": row.last_10s.as_ref().map(rates), "60s": row.last_60s.as_ref().map(rates) },
@@ -144,6 +147,16 @@ pub(super) fn summary(row: &ExporterRow) -> Value {
         "domain_count": row.domains.len(),
         "domains_evicted": row.domains_evicted,
     })
+}
+
+/// An object of labels and figures.
+pub(super) fn object_of(figures: impl IntoIterator<Item = (&'static str, u64)>) -> Value {
+    figures.into_iter().map(|(label, n)| (label.to_owned(), Value::from(n))).collect()
+}
+
+/// Lost records by stage.
+pub(super) fn lost_by_stage(lost: &[u64; LOSS_STAGES.len()]) -> Value {
+    LOSS_STAGES.into_iter().zip(lost).map(|(stage, n)| (stage.to_owned(), Value::from(*n))).collect()
 }
 
 /// An exporter with all that is known of it.
@@ -209,6 +222,9 @@ fn domain(row: &DomainRow) -> Value {
         "missing_units": row.missing_units,
         "open_gap_units": row.gap_units,
         "next_sequence": row.next_sequence,
+        "highest_sequence": row.highest_sequence,
+        "messages": row.messages,
+        "looks_interleaved": row.is_interleaved,
         "duplicate_datagrams": row.duplicates,
         "odd_padding_sets": row.odd_padding_sets,
         "assumed_maker": row.assumed_maker,

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, PROMETHEUS};
 use super::detail::{exporter_json, summary};
+use super::picture::fill_one;
 use super::{AskAddress, DetailQuery, DetailRow, ExporterRow};
 use crate::limits::{EXPORTER_SERIES_MAX, HTTP_PAGE_ROWS};
-use crate::metrics::{ExporterFigures, FAULT_REASONS, exporters_text};
+use crate::metrics::{Books, ExporterFigures, FAULT_REASONS, exporters_text};
 
 /// Puts a picture into the order of lists.
 pub(super) fn sort(rows: &mut [ExporterRow]) {
@@ -56,7 +57,7 @@ pub(super) struct Query {
 
 impl Query {
     /// Reads `prefix=&fault=&limit=&after=`; an empty value is as good as none.
-    fn parse(query: &str) -> Result<Self, String> {
+    pub(super) fn parse(query: &str) -> Result<Self, String> {
         let limit = usize::try_from(HTTP_PAGE_ROWS.default).unwrap_or(usize::MAX);
         let mut parsed = Self { prefix: None, fault: None, limit, after: None };
         for pair in query.split('&').filter(|p| !p.is_empty()) {
@@ -82,7 +83,18 @@ impl Query {
         Ok(usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
-    fn admits(&self, row: &ExporterRow) -> bool {
+    /// Rows of a page.
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Where the page begins in `rows`, which are in the order of lists.
+    pub(super) fn start(&self, rows: &[ExporterRow]) -> usize {
+        let after = self.after.as_ref().map(|(address, tenant)| (*address, tenant.as_str()));
+        after.map_or(0, |after| rows.partition_point(|row| (row.address, row.tenant.as_str()) <= after))
+    }
+
+    pub(super) fn admits(&self, row: &ExporterRow) -> bool {
         self.prefix.is_none_or(|prefix| contains(prefix, row.address)) && self.fault.is_none_or(|f| f.shows_in(row))
     }
 }
@@ -138,9 +150,7 @@ pub(super) fn list(rows: &[ExporterRow], query: &str) -> Answer {
         Err(error) => return Answer::bad_request(&error),
     };
     let matching = rows.iter().filter(|row| query.admits(row)).count();
-    let after = query.after.as_ref().map(|(address, tenant)| (*address, tenant.as_str()));
-    let start = after.map_or(0, |after| rows.partition_point(|row| (row.address, row.tenant.as_str()) <= after));
-    let mut page = rows[start..].iter().filter(|row| query.admits(row));
+    let mut page = rows[query.start(rows)..].iter().filter(|row| query.admits(row));
     let shown: Vec<&ExporterRow> = page.by_ref().take(query.limit).collect();
     let next = page.next().and_then(|_| shown.last()).map(|row| row.id());
     let exporters: Vec<Value> = shown.into_iter().map(summary).collect();
@@ -148,13 +158,13 @@ pub(super) fn list(rows: &[ExporterRow], query: &str) -> Answer {
 }
 
 /// `/api/v1/exporters/{address}`: every tenant's exporter of that address in full, as `ask` knows them.
-pub(super) fn one(ask: &AskAddress<DetailRow>, address: &str, query: &str) -> Answer {
+pub(super) fn one(ask: &AskAddress<DetailRow>, books: &Books, address: &str, query: &str) -> Answer {
     let Some(parsed) = percent_decode(address).and_then(|a| a.parse::<IpAddr>().ok()) else {
         return Answer::bad_request(&format!("{address:?} is not an IPv4 or IPv6 address"));
     };
     // Exporters are known by their folded address (IPv4-mapped IPv6 is IPv4).
     let address = parsed.to_canonical();
-    let details = match DetailQuery::parse(query).and_then(|query| ask(address, &query)) {
+    let mut details = match DetailQuery::parse(query).and_then(|query| ask(address, &query)) {
         Ok(details) => details,
         Err(error) => return Answer::bad_request(&error),
     };
@@ -164,19 +174,24 @@ pub(super) fn one(ask: &AskAddress<DetailRow>, address: &str, query: &str) -> An
             &json!({ "error": format!("no exporter with the address {address} is known") }),
         );
     }
+    details.iter_mut().for_each(|detail| fill_one(&mut detail.row, books));
     let exporters: Vec<Value> = details.iter().map(exporter_json).collect();
     Answer::ok(&json!({ "address": address.to_string(), "exporters": exporters }))
 }
 
 /// `/metrics/exporters`: the busiest have series of their own, the rest are summed as `other`.
-pub(super) fn scrape(rows: &[ExporterRow]) -> Answer {
+///
+/// `lost_elsewhere` are lost records of exporters without a row: they are `other`'s, so that the sum is that of
+/// `records_dropped_total`.
+pub(super) fn scrape(rows: &[ExporterRow], lost_elsewhere: u64) -> Answer {
     let mut order: Vec<&ExporterRow> = rows.iter().collect();
     // Stable, so that equals keep the order of addresses and do not swap places between scrapes.
     order.sort_by_key(|row| std::cmp::Reverse(row.records));
     let own = order.len().min(EXPORTER_SERIES_MAX);
     let mut figures: Vec<ExporterFigures> = order[..own].iter().map(|row| figures_of(row)).collect();
-    if own < order.len() {
-        let mut other = ExporterFigures { exporter: "other".into(), ..ExporterFigures::default() };
+    if own < order.len() || lost_elsewhere > 0 {
+        let mut other =
+            ExporterFigures { exporter: "other".into(), lost: lost_elsewhere, ..ExporterFigures::default() };
         for row in &order[own..] {
             other.merge(&figures_of(row));
         }
@@ -194,7 +209,7 @@ fn figures_of(row: &ExporterRow) -> ExporterFigures {
         rejected: row.rejected,
         missing_units: row.missing_units,
         parked_sets: row.parked_sets,
-        parked_octets: row.parked_octets,
+        lost: row.lost_records(),
         faults: row.true_faults() as u64,
         domains: row.domains.len() as u64,
         last_seen_s: row.last_seen_ns / 1_000_000_000,
@@ -204,7 +219,7 @@ fn figures_of(row: &ExporterRow) -> ExporterFigures {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::metrics::HINT_REASONS;
+    use crate::metrics::{HINT_REASONS, Metrics, Shape};
     use crate::web::{DomainRow, EventRow, FaultRow, FieldRow, RateRow, TemplateRow, WaitingRow};
 
     pub(crate) fn row(address: &str, records: u64) -> ExporterRow {
@@ -224,12 +239,18 @@ pub(super) mod tests {
             missing_units: 0,
             parked_sets: 0,
             parked_octets: 0,
+            lost: Default::default(),
             maker: None,
             last_10s: None,
             last_60s: None,
             faults: vec![],
             domains: vec![],
         }
+    }
+
+    fn books() -> Books {
+        let shape = Shape { listeners: vec![], workers: 1, batchers: 1, sink: "backend", instance: "test".into() };
+        Metrics::new(&shape).books.clone()
     }
 
     fn body(answer: &Answer) -> Value {
@@ -328,7 +349,7 @@ pub(super) mod tests {
         rows[1].faults = vec![fault("sampling_unknown"), fault("clock_skew")];
         assert_eq!(ids(&body(&list(&rows, "fault=sampling_unknown"))), ["192.0.2.1", "192.0.2.2"]);
         assert_eq!(ids(&body(&list(&rows, "fault=any"))), ["192.0.2.2"]);
-        let text = String::from_utf8(scrape(&rows).body.to_vec()).unwrap();
+        let text = String::from_utf8(scrape(&rows, 0).body.to_vec()).unwrap();
         for (exporter, faults) in [("192.0.2.1", 0), ("192.0.2.2", 1), ("192.0.2.3", 0)] {
             let line = format!("clarion_collector_exporter_faults{{exporter=\"{exporter}\"}} {faults}\n");
             assert!(text.contains(&line), "{line}{text}");
@@ -410,7 +431,7 @@ pub(super) mod tests {
             let rows = rows.iter().filter(|r| r.address == address).cloned();
             Ok(rows.filter(|r| query.tenant.as_ref().is_none_or(|t| *t == r.tenant)).map(full).collect())
         });
-        let value = body(&one(&ask, "::ffff:192.0.2.7", ""));
+        let value = body(&one(&ask, &books(), "::ffff:192.0.2.7", ""));
         assert_eq!(ids(&value), ["192.0.2.7", "blue/192.0.2.7"]);
         let first = &value["exporters"][0];
         assert_eq!(first["domains"][0]["observation_domain"], 7);
@@ -433,14 +454,14 @@ pub(super) mod tests {
         assert_eq!((&first["templates"]["left_out"], &first["templates"]["next"]), (&json!(4), &json!("v9:7:any:256")));
         assert_eq!(first["template_events"][0]["event"], "learned");
         assert_eq!((&first["profile"]["session"], &first["options"]["samplers"]), (&json!("port"), &json!(3)));
-        assert_eq!(ids(&body(&one(&ask, "2001%3adb8::1", "limit=5&after="))), ["2001:db8::1"]);
-        assert_eq!(ids(&body(&one(&ask, "192.0.2.7", "tenant=blue"))), ["blue/192.0.2.7"]);
-        assert_eq!(one(&ask, "192.0.2.99", "").status, StatusCode::NOT_FOUND);
+        assert_eq!(ids(&body(&one(&ask, &books(), "2001%3adb8::1", "limit=5&after="))), ["2001:db8::1"]);
+        assert_eq!(ids(&body(&one(&ask, &books(), "192.0.2.7", "tenant=blue"))), ["blue/192.0.2.7"]);
+        assert_eq!(one(&ask, &books(), "192.0.2.99", "").status, StatusCode::NOT_FOUND);
         for (address, query) in [("blue", ""), ("192.0.2.7", "limit=0"), ("192.0.2.7", "page=1")] {
-            assert_eq!(one(&ask, address, query).status, StatusCode::BAD_REQUEST, "{address} {query}");
+            assert_eq!(one(&ask, &books(), address, query).status, StatusCode::BAD_REQUEST, "{address} {query}");
         }
         let refuses: AskAddress<DetailRow> = Box::new(|_, _| Err("after: x".into()));
-        assert_eq!(body(&one(&refuses, "192.0.2.7", ""))["error"], "after: x");
+        assert_eq!(body(&one(&refuses, &books(), "192.0.2.7", ""))["error"], "after: x");
     }
 
     #[test]
@@ -448,13 +469,15 @@ pub(super) mod tests {
         let rows: Vec<ExporterRow> = (0..EXPORTER_SERIES_MAX as u32 + 3)
             .map(|i| row(&std::net::Ipv4Addr::from_bits(0x0a00_0000 + i).to_string(), u64::from(i)))
             .collect();
-        let text = String::from_utf8(scrape(&rows).body.to_vec()).unwrap();
+        let text = String::from_utf8(scrape(&rows, 0).body.to_vec()).unwrap();
         let records: Vec<&str> = text.lines().filter(|l| l.contains("exporter_records_total{")).collect();
         assert_eq!(records.len(), EXPORTER_SERIES_MAX + 1);
         assert!(records[0].ends_with(" 10002") && records[0].contains("\"10.0.39.18\""), "{}", records[0]);
         assert_eq!(*records.last().unwrap(), "clarion_collector_exporter_records_total{exporter=\"other\"} 3");
         assert!(text.contains("clarion_collector_exporter_datagrams_total{exporter=\"other\"} 3\n"));
-        let few = String::from_utf8(scrape(&rows[..2]).body.to_vec()).unwrap();
+        let few = String::from_utf8(scrape(&rows[..2], 0).body.to_vec()).unwrap();
         assert!(!few.contains("other"));
+        let lost = String::from_utf8(scrape(&rows[..2], 7).body.to_vec()).unwrap();
+        assert!(lost.contains("clarion_collector_exporter_lost_records_total{exporter=\"other\"} 7\n"), "{lost}");
     }
 }

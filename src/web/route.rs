@@ -14,7 +14,8 @@ use serde_json::json;
 use super::accept::{Format, negotiate};
 use super::answer::{Answer, BodyBound, HTML, PROMETHEUS, SCRIPT, STYLE};
 use super::door::{Class, Door};
-use super::{ExporterRow, Sources, exporters, status};
+use super::picture::Picture;
+use super::{Sources, duplicates, exporters, observation, status};
 use crate::clock::Clock;
 use crate::limits::SNAPSHOT_AGE_MS;
 use crate::metrics::WebMetrics;
@@ -34,7 +35,7 @@ pub(super) struct Desk {
     bound: BodyBound,
     door: Door,
     handshakes: Throttle,
-    picture: Mutex<Option<(u64, Arc<[ExporterRow]>)>>,
+    picture: Mutex<Option<(u64, Arc<Picture>)>>,
 }
 
 impl Desk {
@@ -94,6 +95,7 @@ impl Desk {
             "/metrics/exporters" => (Class::Metrics, Some(Self::scrape_exporters as _)),
             "/api/v1/status" => (Class::Guarded, Some(Self::status as _)),
             "/api/v1/ledger" => (Class::Guarded, Some(Self::ledger as _)),
+            "/api/v1/duplicates" => (Class::Guarded, Some(Self::duplicates as _)),
             "/api/v1/exporters" => (Class::Guarded, Some(Self::list as _)),
             _ if path.strip_prefix("/api/v1/exporters/").is_some_and(|rest| !rest.contains('/')) => {
                 (Class::Guarded, Some(Self::one as _))
@@ -167,7 +169,8 @@ impl Desk {
     }
 
     fn scrape_exporters<B>(&self, _: &Request<B>) -> Answer {
-        exporters::scrape(&self.picture())
+        let picture = self.picture();
+        exporters::scrape(&picture.rows, picture.lost_elsewhere)
     }
 
     fn status<B>(&self, _: &Request<B>) -> Answer {
@@ -175,32 +178,43 @@ impl Desk {
         Answer::ok(&status::status(&self.sources, &self.clock, self.started_unix_ns, uptime_ns))
     }
 
-    fn ledger<B>(&self, _: &Request<B>) -> Answer {
-        Answer::ok(&status::ledger(&self.sources.metrics.books, self.clock.unix_ns()))
+    fn ledger<B>(&self, request: &Request<B>) -> Answer {
+        let (books, query) = (&self.sources.metrics.books, request.uri().query().unwrap_or(""));
+        let listeners: Vec<String> = self.sources.listeners.iter().map(|(name, _)| name.clone()).collect();
+        match observation::observation(&self.picture(), &listeners, books, query) {
+            Ok(observation) => {
+                let mut ledger = status::ledger(books, self.clock.unix_ns());
+                ledger["observation"] = observation;
+                Answer::ok(&ledger)
+            }
+            Err(error) => Answer::bad_request(&error),
+        }
+    }
+
+    fn duplicates<B>(&self, request: &Request<B>) -> Answer {
+        duplicates::list(&self.sources.metrics.books, request.uri().query().unwrap_or(""))
     }
 
     fn list<B>(&self, request: &Request<B>) -> Answer {
-        exporters::list(&self.picture(), request.uri().query().unwrap_or(""))
+        exporters::list(&self.picture().rows, request.uri().query().unwrap_or(""))
     }
 
     fn one<B>(&self, request: &Request<B>) -> Answer {
         let path = request.uri().path().trim_end_matches('/');
         let (address, query) = (path.rsplit('/').next().unwrap_or(""), request.uri().query().unwrap_or(""));
-        exporters::one(&self.sources.exporter, address, query)
+        exporters::one(&self.sources.exporter, &self.sources.metrics.books, address, query)
     }
 
     /// The exporters, no older than SNAPSHOT_AGE_MS, in the order of lists.
-    fn picture(&self) -> Arc<[ExporterRow]> {
+    fn picture(&self) -> Arc<Picture> {
         let now = self.clock.monotonic_ns();
         let mut picture = self.picture.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, rows)) = picture.as_ref().filter(|(taken, _)| is_fresh(*taken, now)) {
-            return Arc::clone(rows);
+        if let Some((_, kept)) = picture.as_ref().filter(|(taken, _)| is_fresh(*taken, now)) {
+            return Arc::clone(kept);
         }
-        let mut rows = (self.sources.exporters)();
-        exporters::sort(&mut rows);
-        let rows: Arc<[ExporterRow]> = rows.into();
-        *picture = Some((now, Arc::clone(&rows)));
-        rows
+        let fresh = Arc::new(Picture::take(&self.sources));
+        *picture = Some((now, Arc::clone(&fresh)));
+        fresh
     }
 
     /// Gives the memory of a picture back that nobody asks for any more.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::detail::{DetailQuery, DetailRow};
-use crate::metrics::{HINT_REASONS, Metrics};
+use crate::metrics::{HINT_REASONS, LOSS_STAGES, Metrics};
 
 /// A function that the wiring hands over.
 pub type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -87,6 +87,8 @@ pub struct ExporterRow {
     pub parked_sets: u64,
     /// Their octets.
     pub parked_octets: u64,
+    /// Records of it that were lost inside the collector, in the order of `metrics::LOSS_STAGES`; filled in here.
+    pub lost: [u64; LOSS_STAGES.len()],
     /// Private Enterprise Number of its maker.
     pub maker: Option<u32>,
     /// Rates over the last 10 s; None before they are known.
@@ -129,6 +131,12 @@ impl ExporterRow {
     #[must_use]
     pub fn id(&self) -> String {
         if self.tenant.is_empty() { self.address.to_string() } else { format!("{}/{}", self.tenant, self.address) }
+    }
+
+    /// Records of it that were lost inside the collector.
+    #[must_use]
+    pub fn lost_records(&self) -> u64 {
+        self.lost.iter().sum()
     }
 
     /// Faults without hints.
@@ -186,6 +194,12 @@ pub struct DomainRow {
     pub gap_units: u64,
     /// Sequence number expected next.
     pub next_sequence: Option<u32>,
+    /// Number of the last unit received.
+    pub highest_sequence: Option<u32>,
+    /// Messages that the sequence accounting knows.
+    pub messages: u64,
+    /// A part of the stream seems to go elsewhere.
+    pub is_interleaved: bool,
     /// Templates that data sets came for and that are not known.
     pub waiting: Vec<WaitingRow>,
     /// Header clock minus receive time, milliseconds.
@@ -240,6 +254,8 @@ pub struct Sources {
     pub config: Ask<ConfigRow>,
     /// A picture of the exporters, in any order.
     pub exporters: Ask<Vec<ExporterRow>>,
+    /// Listeners whose ports other processes share, with the number of their sockets.
+    pub shared_ports: Ask<Vec<(String, usize)>>,
     /// The exporters of an address in full, one a tenant.
     pub exporter: AskAddress<DetailRow>,
 }

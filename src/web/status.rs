@@ -83,8 +83,19 @@ pub(super) fn status(sources: &Sources, clock: &Clock, started_ns: u64, uptime_n
             "healthy": sink.healthy.value() > 0.5,
             "saturation_ratio": sink.saturation.value(),
             "requests_in_flight": sink.in_flight.level(),
-            "oldest_unacked_seconds": books.oldest_unacked.value(),
-            "lag_seconds": { "p50": sink.lag.quantile(0.5), "p99": sink.lag.quantile(0.99) },
+            "oldest_unacked_seconds": books.oldest_unacked(),
+            "oldest_unacked_seconds_by_state": {
+                "fresh": books.oldest_fresh.value(),
+                "spooled": books.oldest_spooled.value(),
+            },
+            "lag_seconds": {
+                "p50": sink.lag.quantile_with(&sink.lag_spooled, 0.5),
+                "p99": sink.lag.quantile_with(&sink.lag_spooled, 0.99),
+            },
+            "lag_seconds_by_state": {
+                "fresh": { "p50": sink.lag.quantile(0.5), "p99": sink.lag.quantile(0.99) },
+                "spooled": { "p50": sink.lag_spooled.quantile(0.5), "p99": sink.lag_spooled.quantile(0.99) },
+            },
         },
     })
 }

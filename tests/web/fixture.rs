@@ -60,6 +60,7 @@ pub fn exporter(address: &str, tenant: &str) -> ExporterRow {
         missing_units: 0,
         parked_sets: 0,
         parked_octets: 0,
+        lost: Default::default(),
         maker: None,
         last_10s: None,
         last_60s: None,
@@ -142,6 +143,7 @@ pub fn start_with(access: WebAccess) -> Fixture {
                 exporters()
             }
         }),
+        shared_ports: Box::new(Vec::new),
         exporter: Box::new(|address, _| {
             Ok(exporters().into_iter().filter(|row| row.address == address).map(detail).collect())
         }),

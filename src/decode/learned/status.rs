@@ -53,6 +53,12 @@ pub struct DomainStatus {
     pub gap_units: u64,
     /// Sequence number expected next; None before the first message.
     pub next_sequence: Option<u32>,
+    /// Number of the last unit of the stream heard last; None before the first message.
+    pub highest_sequence: Option<u32>,
+    /// Messages that the sequence accounting knows, without those that came twice.
+    pub messages: u64,
+    /// A part of the stream seems to go elsewhere.
+    pub is_interleaved: bool,
     /// Unix nanoseconds of the last datagram.
     pub last_seen_ns: u64,
     /// Since when layouts change faster than they are taken, Unix nanoseconds.

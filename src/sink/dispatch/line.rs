@@ -178,9 +178,9 @@ impl Line {
         }
     }
 
-    /// Receive time of the oldest record held; None if nothing is.
+    /// Receive time of the oldest record held that is not the spool's; None if nothing is.
     pub(super) fn oldest_receive(&self) -> Option<u64> {
-        self.oldest.keys().next().copied()
+        self.oldest.keys().next().copied().filter(|ns| *ns != spooled::AGE_OF_LOANS)
     }
 
     /// Batches that wait.

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Dispatch;
+use super::books::drop_entry;
 use super::inlet::IntoSpool;
 use super::job::Job;
 use crate::limits;
@@ -98,9 +99,9 @@ impl Dispatch {
             let (records, repeated) = (u64::from(entry.records), entry.repeated);
             match batch_of(entry) {
                 Ok(batch) => self.line.push_spooled(batch, ticket, repeated, self.clock.monotonic_ns()),
-                Err(reason) => {
+                Err((reason, entry)) => {
                     tracing::error!(%reason, records, "a batch of the spool cannot be sent: it was dropped");
-                    self.metrics.books.drop_records(RecordDrop::DeliveryUnreadable, records);
+                    drop_entry(&self.metrics.books, RecordDrop::DeliveryUnreadable, &entry);
                     self.report.dropped += records;
                     spool.outlet.close(ticket);
                 }

@@ -5,6 +5,8 @@
 //! gives each half the same head and tail; ids of parts are derived, so that a retried part keeps its
 //! idempotency key.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -39,6 +41,11 @@ impl EncodedBatch {
     #[must_use]
     pub fn idempotency_key(&self) -> Uuid {
         if self.part == 0 { self.id } else { Uuid::new_v5(&self.id, &self.part.to_be_bytes()) }
+    }
+
+    /// Whose records: tenant, address, how many in a row.
+    pub fn runs(&self) -> impl Iterator<Item = (&str, IpAddr, u64)> {
+        self.per_exporter.iter().map(|run| (&*run.tenant, run.address, u64::from(run.records)))
     }
 
     /// Memory that the batch takes, octets: what a bound on waiting batches counts. The body may have

@@ -8,6 +8,7 @@
 use super::line::Line;
 use super::{Counters, EncodeSettings, Written};
 use crate::flow::{FlowRecord, Presence, SamplingSource};
+use crate::metrics::RecordDrop;
 
 pub(super) const HEAD: &[u8] = b"{\"records\":[";
 pub(super) const SEPARATOR: &[u8] = b",";
@@ -17,18 +18,26 @@ pub(super) const SWITCH_KEY: &[u8] = b",\"switch_id\":";
 /// Largest integer that the backend stores: a signed 64-bit column.
 pub(super) const INTEGER_MAX: u64 = i64::MAX.cast_unsigned();
 
-/// Writes `record` up to its switch_id; the caller ends it with [`SWITCH_KEY`], value and brace.
+/// Why the contract has no place for `record`; None if it has.
 #[inline]
-pub(super) fn record(record: &FlowRecord, settings: EncodeSettings, line: &mut Line) -> Written {
+#[must_use]
+pub fn no_place(record: &FlowRecord) -> Option<RecordDrop> {
     const SRC: Presence = Presence::SRC_V4.with(Presence::SRC_V6);
     const DST: Presence = Presence::DST_V4.with(Presence::DST_V6);
     let presence = record.presence;
     if presence.has(Presence::EVENT) {
-        return Written::Event;
+        return Some(RecordDrop::Event);
     }
-    if !presence.has_any(SRC) || !presence.has_any(DST) {
-        return Written::NotRepresentable;
+    (!presence.has_any(SRC) || !presence.has_any(DST)).then_some(RecordDrop::NotRepresentable)
+}
+
+/// Writes `record` up to its switch_id; the caller ends it with [`SWITCH_KEY`], value and brace.
+#[inline]
+pub(super) fn record(record: &FlowRecord, settings: EncodeSettings, line: &mut Line) -> Written {
+    if let Some(drop) = no_place(record) {
+        return if drop == RecordDrop::Event { Written::Event } else { Written::NotRepresentable };
     }
+    let presence = record.presence;
     line.clear();
     line.lit(b"{\"src_ip\":\"");
     address(line, &record.src, presence.has(Presence::SRC_V4));

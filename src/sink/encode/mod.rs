@@ -23,6 +23,7 @@ pub(crate) mod testing;
 pub use batch::EncodedBatch;
 pub use encoder::{Encoder, Fill, Progress};
 pub use fields::{CORE_KEYS, CoreInfo, CoreKey, FieldsFault, OutputFields};
+pub use json::no_place;
 
 /// Format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

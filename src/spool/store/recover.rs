@@ -65,6 +65,7 @@ impl Store {
             ledger_dirty: false,
             ledger_at: now,
             expired_at: now,
+            names_left: limits::SPOOL_NAMED_MAX,
         };
         let mut numbers = BTreeSet::new();
         for (name, _) in store.disk.list(limits::SPOOL_FILES_MAX)? {

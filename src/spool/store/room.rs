@@ -63,7 +63,7 @@ impl Store {
             self.retire();
         }
         for position in self.live(number) {
-            self.close(position, Some(SpoolDrop::Oldest));
+            self.drop_unread(position, SpoolDrop::Oldest);
         }
         self.finished.insert(number);
         Ok(self.sweep()? > 0)
@@ -115,6 +115,7 @@ impl Store {
 
     /// The regular work: commits, closes what is too old, writes the ledger, deletes.
     pub(in super::super) fn maintain(&mut self) -> io::Result<()> {
+        self.refill_names();
         let now = self.clock.monotonic_ns();
         let pause = match self.settings.fsync {
             Fsync::Always => 0,
@@ -148,7 +149,7 @@ impl Store {
         let old: Vec<Position> =
             waiting.filter(|position| self.slot(*position).is_some_and(|slot| self.is_too_old(slot))).collect();
         for position in old {
-            self.close(position, Some(SpoolDrop::Age));
+            self.drop_unread(position, SpoolDrop::Age);
         }
     }
 

@@ -8,6 +8,7 @@ use super::super::stats::SpoolDrop;
 use super::super::testing::{Fault, MemoryDisk, entry, halves, serials};
 use super::*;
 use crate::clock::ManualClock;
+use crate::metrics::{Loss, Tally};
 
 const S: u64 = 1_000_000_000;
 
@@ -397,4 +398,34 @@ fn a_store_that_is_let_go_leaves_no_figures_behind() {
     lease(&mut store).unwrap();
     store.forget();
     assert_eq!((stats.octets.value(), stats.records.value(), stats.entries.value()), (0, 0, 0));
+}
+
+#[test]
+fn what_goes_unread_is_counted_by_exporter_as_far_as_a_turn_reads() {
+    for compress in [false, true] {
+        let mut bench = Bench::new();
+        bench.settings.compress = compress;
+        let mut store = bench.open();
+        for n in 0..8 {
+            store.append(&entry(n, 10)).unwrap();
+        }
+        assert!(store.drop_oldest().unwrap());
+        bench.hand.advance(2 * 3_600 * S);
+        store.maintain().unwrap();
+        let all: u64 = store.stats.dropped.iter().map(Tally::value).sum();
+        let losses = store.stats.losses.all();
+        assert_eq!((all, losses.iter().map(Loss::records).sum::<u64>()), (80, 80), "compress = {compress}");
+        let whose: Vec<_> = losses.iter().map(|loss| (&*loss.tenant, loss.records())).collect();
+        assert_eq!(whose, [("", 40), ("tenant", 40)]);
+    }
+    let mut bench = Bench::new();
+    bench.settings.segment_octets = 1 << 20;
+    let mut store = bench.open();
+    for n in 0..4 {
+        store.append(&entry(n, 10)).unwrap();
+    }
+    store.names_left = 1;
+    assert!(store.drop_oldest().unwrap());
+    let named: u64 = store.stats.losses.all().iter().map(Loss::records).sum();
+    assert_eq!((dropped(&store, SpoolDrop::Oldest), named), (40, 10), "one was looked up");
 }

@@ -87,7 +87,7 @@ fn entries_go_in_and_come_out_and_the_waker_is_called() {
         bench.outlet.close(ticket);
     }
     assert!(bench.woken.load(Ordering::Acquire) >= 20);
-    until("all is closed", || bench.stats.closed.value() == 80);
+    until("all is closed", || bench.stats.closed.value() == 80 && bench.stats.closing.value() == 0);
     assert!(bench.outlet.next().is_none() && !bench.thread.has_ended());
     assert!(bench.stats.heartbeat_ns.value() > 0);
     let (report, stats) = bench.end();

@@ -155,10 +155,11 @@ impl Work {
     fn take(&mut self, message: Message) {
         match message {
             Message::Offer(entry) => self.in_hand.push_back(entry),
-            Message::Closed(ticket) => {
+            Message::Closed { ticket, records } => {
                 if let Some((store, position)) = self.answered(ticket) {
                     store.acknowledge(position);
                 }
+                self.stats.closing.sub(records);
             }
             Message::GivenBack { ticket, pause, maybe_written } => {
                 if let Some((store, position)) = self.answered(ticket) {
@@ -286,6 +287,7 @@ impl Work {
         let records = u64::from(entry.records);
         self.stats.appended.add(records);
         self.stats.drop_records(drop, records);
+        self.stats.name_lost(drop, &entry.exporters);
         self.release(entry);
     }
 
@@ -334,12 +336,13 @@ impl Work {
             let Some((_, whose, opened)) = oldest.min_by_key(|(first, _, _)| *first) else { return };
             match opened.store.lease() {
                 Ok(Some(leased)) => {
-                    let octets = leased.entry.octets();
+                    let (octets, records) = (leased.entry.octets(), u64::from(leased.entry.records));
                     self.tickets += 1;
                     self.leases.insert(self.tickets, Lease { whose, position: leased.position, octets });
                     self.leased_octets += octets;
                     // Room for all leases is in the hand-over; one that nobody takes any more stays on disk.
-                    let _ = self.ready.try_send(Spooled { ticket: Ticket(self.tickets), entry: leased.entry });
+                    let ticket = Ticket { number: self.tickets, records };
+                    let _ = self.ready.try_send(Spooled { ticket, entry: leased.entry });
                     (self.waker)();
                 }
                 // What was there was too old or damaged.

@@ -12,10 +12,15 @@ use crate::limits;
 use crate::sink::encode::EncodedBatch;
 use crate::spool::Ticket;
 
+/// Where the line counts what the spool handed out: the spool itself answers for its age.
+pub(super) const AGE_OF_LOANS: u64 = u64::MAX;
+
 impl Line {
     /// Takes what the spool handed out at `now`.
     pub(in super::super) fn push_spooled(&mut self, batch: EncodedBatch, ticket: Ticket, repeated: bool, now: u64) {
-        let job = self.arrive(batch, 0);
+        let mut job = self.arrive(batch, 0);
+        self.forget(std::mem::replace(&mut job.oldest_receive, AGE_OF_LOANS));
+        *self.oldest.entry(AGE_OF_LOANS).or_default() += 1;
         let suspect = job.batch.part != 0;
         let job = Box::new(Job { ticket: Some(ticket), repeated, suspect, ..job });
         if suspect {

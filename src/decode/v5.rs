@@ -6,7 +6,7 @@ use super::error::{DecodeError, DecodeErrorKind};
 use super::learned::Domain;
 use super::plan::{Given, OCTETS_PER_IP_PACKET, derive, icmp_from_ports, implausible};
 use super::sequence::{SequenceNote, fingerprint};
-use super::wire::fixed::{Layout, layout};
+use super::wire::fixed::{V5_OCTETS, V7_OCTETS, layout};
 use super::wire::time::MessageClock;
 use super::{Datagram, Header, Outcome};
 use crate::flow::{FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource, Version};
@@ -74,17 +74,19 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
         prototype.presence.set(Presence::BAD_TIMES);
     }
     sampling(&mut prototype, header, domain);
-    batch.records.reserve(usize::from(count));
-    for row in rows.chunks_exact(layout.record_octets) {
-        let mut record = record(row, &layout, &clock, prototype);
-        if selection.judges() {
-            judge(&mut record, row, header.version);
-        }
-        if !selection.fields.is_empty() {
-            let mut given = Given::new(batch.records.len(), batch);
+    let first = batch.records.len();
+    batch.records.resize(first + usize::from(count), prototype);
+    let (records, judges) = (&mut batch.records[first..], selection.judges());
+    match header.version {
+        Version::V1 => fill::<V5_OCTETS, 40, false>(rows, records, &clock, judges),
+        Version::V7 => fill::<V7_OCTETS, 37, true>(rows, records, &clock, judges),
+        _ => fill::<V5_OCTETS, 37, true>(rows, records, &clock, judges),
+    }
+    if !selection.fields.is_empty() {
+        for index in first..batch.records.len() {
+            let (record, mut given) = (batch.records[index], Given::new(index, batch));
             derive(selection.fields, &record, &mut given, batch);
         }
-        batch.records.push(record);
     }
     batch.note_receive(datagram.receive_ns);
     outcome.sets_decoded = 1;
@@ -116,84 +118,106 @@ fn sampling(prototype: &mut FlowRecord, header: &Header, domain: &Domain) {
     prototype.sampling_source = source;
 }
 
-fn word(row: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([row[at], row[at + 1]])
-}
-
-fn long(row: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
-}
-
-/// One row; `row` has the layout's record_octets, so no index below can be outside.
-fn record(row: &[u8], layout: &Layout, clock: &MessageClock, prototype: FlowRecord) -> FlowRecord {
-    let mut r = prototype;
-    r.src[..4].copy_from_slice(&row[0..4]);
-    r.dst[..4].copy_from_slice(&row[4..8]);
-    r.next_hop[..4].copy_from_slice(&row[8..12]);
-    r.input_if = u32::from(word(row, 12));
-    r.output_if = u32::from(word(row, 14));
-    r.packets = u64::from(long(row, 16));
-    r.bytes = u64::from(long(row, 20));
-    r.src_port = word(row, 32);
-    r.dst_port = word(row, 34);
-    r.tcp_flags = u16::from(row[layout.tcp_flags]);
-    r.protocol = row[layout.protocol];
-    r.tos = row[layout.tos];
-    if layout.has_as {
-        r.src_as = u32::from(word(row, 40));
-        r.dst_as = u32::from(word(row, 42));
-        (r.src_mask, r.dst_mask) = (row[44], row[45]);
-        // A mask of 0 with AS 0 is "unknown", not /0 (V5-11).
-        if r.src_mask != 0 || r.src_as != 0 {
-            r.presence.set(Presence::SRC_MASK);
+/// Reads records of OCTETS octets, whose TCP flags stand at FLAGS, into their rows, which are copies of the prototype.
+fn fill<const OCTETS: usize, const FLAGS: usize, const HAS_AS: bool>(
+    octets: &[u8],
+    records: &mut [FlowRecord],
+    clock: &MessageClock,
+    judges: bool,
+) {
+    let word = |row: &[u8; OCTETS], at: usize| u16::from_be_bytes([row[at], row[at + 1]]);
+    let long = |row: &[u8; OCTETS], at: usize| u32::from_be_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]]);
+    let uptimes = clock.uptimes();
+    let (earliest, latest) = clock.window();
+    for (r, row) in records.iter_mut().zip(octets.as_chunks::<OCTETS>().0) {
+        let mut known = r.presence;
+        r.src[..4].copy_from_slice(&row[0..4]);
+        r.dst[..4].copy_from_slice(&row[4..8]);
+        r.next_hop[..4].copy_from_slice(&row[8..12]);
+        r.input_if = u32::from(word(row, 12));
+        r.output_if = u32::from(word(row, 14));
+        r.packets = u64::from(long(row, 16));
+        r.bytes = u64::from(long(row, 20));
+        r.src_port = word(row, 32);
+        r.dst_port = word(row, 34);
+        r.tcp_flags = u16::from(row[FLAGS]);
+        r.protocol = row[38];
+        r.tos = row[39];
+        if HAS_AS {
+            r.src_as = u32::from(word(row, 40));
+            r.dst_as = u32::from(word(row, 42));
+            (r.src_mask, r.dst_mask) = (row[44], row[45]);
+            // A mask of 0 with AS 0 is "unknown", not /0 (V5-11).
+            if r.src_mask != 0 || r.src_as != 0 {
+                known.set(Presence::SRC_MASK);
+            }
+            if r.dst_mask != 0 || r.dst_as != 0 {
+                known.set(Presence::DST_MASK);
+            }
         }
-        if r.dst_mask != 0 || r.dst_as != 0 {
-            r.presence.set(Presence::DST_MASK);
+        if judges {
+            // Nothing but TCP has flags.
+            if row[FLAGS] == 0 && row[38] != 6 {
+                known.clear(Presence::TCP_FLAGS);
+            }
+            // A router that delivers the packet itself (V5-11).
+            if long(row, 8) == 0 {
+                known.clear(Presence::NEXT_HOP_V4);
+            }
+        }
+        r.presence = known;
+        let (first, last) = (long(row, 24), long(row, 28));
+        let read = uptimes.filter(|_| first | last != 0).map(|uptimes| (uptimes.read(first), uptimes.read(last)));
+        match read {
+            // As nearly all are: nothing the matter.
+            Some(((start, starts_ahead), (end, ends_ahead))) if earliest <= start && start <= end && end <= latest => {
+                (r.start_ms, r.end_ms, r.time_source) = (start, end, TimeSource::SysUptime);
+                r.presence.set(Presence::TIMES);
+                if starts_ahead | ends_ahead {
+                    r.presence.set(Presence::AHEAD_OF_UPTIME);
+                }
+            }
+            _ => times(r, first, last, clock),
+        }
+        if row[38] == 1 {
+            icmp_from_ports(r);
+        }
+        if judges {
+            if implausible(r, OCTETS_PER_IP_PACKET) {
+                r.presence.set(Presence::IMPLAUSIBLE);
+            }
+            if OCTETS == V7_OCTETS && row[36] != 0 {
+                judge_invalid(r);
+            }
         }
     }
-    if r.protocol == 1 {
-        icmp_from_ports(&mut r);
-    }
-    times(&mut r, long(row, 24), long(row, 28), clock);
-    r
 }
 
-/// What cannot be: counters (B-5), a next hop of zeroes, and fields of v7 that the record's flags call invalid (V7-01).
-fn judge(record: &mut FlowRecord, row: &[u8], version: Version) {
-    if implausible(record, OCTETS_PER_IP_PACKET) {
-        record.presence.set(Presence::IMPLAUSIBLE);
-    }
-    // Nothing but TCP has flags.
-    if record.tcp_flags == 0 && record.protocol != 6 {
-        record.presence.clear(Presence::TCP_FLAGS);
-    }
-    // A router that delivers the packet itself (V5-11).
-    if record.next_hop == [0; 16] {
-        record.presence.clear(Presence::NEXT_HOP_V4);
-    }
+/// Fields of v7 of a record whose flags call some invalid (V7-01).
+#[cold]
+fn judge_invalid(record: &mut FlowRecord) {
     // Which bit is which field is nowhere written down; a switch that leaves a field out of its flow mask sends 0 in
     // it. So where the flags say that something is invalid, it is what is 0.
-    if version == Version::V7 && row[36] != 0 {
-        let fields = [
-            (record.src == [0; 16], Presence::SRC_V4),
-            (record.dst == [0; 16], Presence::DST_V4),
-            (record.input_if == 0, Presence::INPUT_IF),
-            (record.output_if == 0, Presence::OUTPUT_IF),
-            (record.src_port == 0, Presence::SRC_PORT),
-            (record.dst_port == 0, Presence::DST_PORT),
-            (record.protocol == 0, Presence::PROTOCOL),
-            (record.tos == 0, Presence::TOS),
-            (record.tcp_flags == 0, Presence::TCP_FLAGS),
-            (record.src_as == 0, Presence::SRC_AS),
-            (record.dst_as == 0, Presence::DST_AS),
-        ];
-        for (_, field) in fields.into_iter().filter(|(is_zero, _)| *is_zero) {
-            record.presence.clear(field);
-        }
+    let fields = [
+        (record.src == [0; 16], Presence::SRC_V4),
+        (record.dst == [0; 16], Presence::DST_V4),
+        (record.input_if == 0, Presence::INPUT_IF),
+        (record.output_if == 0, Presence::OUTPUT_IF),
+        (record.src_port == 0, Presence::SRC_PORT),
+        (record.dst_port == 0, Presence::DST_PORT),
+        (record.protocol == 0, Presence::PROTOCOL),
+        (record.tos == 0, Presence::TOS),
+        (record.tcp_flags == 0, Presence::TCP_FLAGS),
+        (record.src_as == 0, Presence::SRC_AS),
+        (record.dst_as == 0, Presence::DST_AS),
+    ];
+    for (_, field) in fields.into_iter().filter(|(is_zero, _)| *is_zero) {
+        record.presence.clear(field);
     }
 }
 
 /// First and Last are sysUpTime milliseconds (V5-05 to V5-07).
+#[cold]
 fn times(record: &mut FlowRecord, first: u32, last: u32, clock: &MessageClock) {
     let uptime = clock.sys_uptime_ms.unwrap_or(0);
     let start = clock.of_uptime(first);

@@ -3,18 +3,20 @@
 //! A step is decided once for up to [`ROWS`] records and then runs down its column, so that what the
 //! template decides is not asked again for each record. Records of variable length come one at a time.
 //! A field is read inside its record; steps stand in the order of `Slot`, which holds in each record.
+//!
+//! What a step does to a record is written down once, in [`write`], for values from wherever they come.
 
 use std::slice::from_mut;
 
 use super::compile::presence;
-use super::judge::{judge_slot, may_say_nothing};
-use super::run::Scratch;
+use super::judge::{judge_slot, judge_value};
+use super::settle::Scratch;
 use super::step::{Slot, Step, TCP_FLAGS_MAX, Width, width};
 use crate::decode::wire::value::{float, unsigned};
 use crate::flow::{FlowRecord, Presence};
 
-/// Records that a step takes at once: enough to make choosing it cheap, few enough for the L1 cache.
-pub(super) const ROWS: usize = 16;
+/// Records that a step takes at once: as many as nearly every datagram holds, few enough for the L1 cache (6 KiB of rows).
+pub(super) const ROWS: usize = 32;
 
 /// The same field of records that follow each other.
 #[derive(Debug, Clone, Copy)]
@@ -36,73 +38,145 @@ impl<'a> Column<'a> {
         self.octets.chunks_exact(self.stride).map(move |record| record.get(field.clone()).unwrap_or_default())
     }
 
-    /// The same of a field that is N octets long.
-    fn arrays<const N: usize>(self) -> impl Iterator<Item = &'a [u8; N]> {
-        let whole = self.octets.chunks_exact(self.stride);
-        whole.filter_map(move |record| record.get(self.at..).and_then(<[u8]>::first_chunk::<N>))
-    }
-
-    /// Reads integers of 1, 2, 4 or 8 octets; false where the field has another length.
-    fn integers(self, values: &mut [u64]) -> bool {
-        match self.length {
-            1 => fill(values, self.arrays::<1>().map(|o| u64::from(o[0]))),
-            2 => fill(values, self.arrays().map(|o| u64::from(u16::from_be_bytes(*o)))),
-            4 => fill(values, self.arrays().map(|o| u64::from(u32::from_be_bytes(*o)))),
-            8 => fill(values, self.arrays().map(|o| u64::from_be_bytes(*o))),
-            _ => return false,
+    /// Gives each row its field of N octets.
+    #[inline]
+    fn arrays<const N: usize, T>(self, rows: &mut [T], mut write: impl FnMut(&mut T, [u8; N])) {
+        let field = self.at..self.at + N;
+        // Asked once: behind it the compiler knows that the field is inside every record.
+        if field.end > self.stride {
+            return;
         }
-        true
-    }
-}
-
-fn fill(values: &mut [u64], read: impl Iterator<Item = u64>) {
-    values.iter_mut().zip(read).for_each(|(value, read)| *value = read);
-}
-
-/// Does `step` for every record of `rows`; `scratch` has one entry for each.
-pub(super) fn apply(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
-    match step.slot {
-        Slot::SrcV4 if !step.checked => copy::<4>(rows, column, |r| &mut r.src),
-        Slot::DstV4 if !step.checked => copy::<4>(rows, column, |r| &mut r.dst),
-        Slot::NextHopV4 if !step.checked => copy::<4>(rows, column, |r| &mut r.next_hop),
-        Slot::SrcV6 if !step.checked => copy::<16>(rows, column, |r| &mut r.src),
-        Slot::DstV6 if !step.checked => copy::<16>(rows, column, |r| &mut r.dst),
-        Slot::NextHopV6 if !step.checked => copy::<16>(rows, column, |r| &mut r.next_hop),
-        Slot::SrcMac if !step.checked => copy::<6>(rows, column, |r| &mut r.src_mac),
-        Slot::DstMac if !step.checked => copy::<6>(rows, column, |r| &mut r.dst_mac),
-        Slot::SrcV4
-        | Slot::DstV4
-        | Slot::NextHopV4
-        | Slot::SrcV6
-        | Slot::DstV6
-        | Slot::NextHopV6
-        | Slot::SrcMac
-        | Slot::DstMac
-        | Slot::SamplingProbability => {
-            for ((record, scratch), octets) in rows.iter_mut().zip(scratch).zip(column.fields()) {
-                octets_of_one(step.slot, octets, record, scratch);
+        for (row, record) in rows.iter_mut().zip(self.octets.chunks_exact(self.stride)) {
+            if let Some(octets) = record[field.clone()].first_chunk() {
+                write(row, *octets);
             }
         }
-        _ => return integers(step, column, rows, scratch),
+    }
+
+    /// Reads integers of 1, 2, 4 or 8 octets, for scratch columns.
+    pub(super) fn integers(self, values: &mut [u64]) {
+        self.each::<8, u64>(values, |value, read| *value = read);
+    }
+}
+
+/// Integers for rows, one for each.
+trait Values {
+    /// Gives each row its value, of at most MAX octets: longer ones do not come here.
+    fn each<const MAX: usize, T>(self, rows: &mut [T], write: impl FnMut(&mut T, u64));
+}
+
+impl Values for Column<'_> {
+    #[inline]
+    fn each<const MAX: usize, T>(self, rows: &mut [T], mut write: impl FnMut(&mut T, u64)) {
+        match self.length {
+            1 => self.arrays(rows, |row, octets: [u8; 1]| write(row, u64::from(octets[0]))),
+            2 if MAX >= 2 => self.arrays(rows, |row, octets| write(row, u64::from(u16::from_be_bytes(octets)))),
+            4 if MAX >= 4 => self.arrays(rows, |row, octets| write(row, u64::from(u32::from_be_bytes(octets)))),
+            8 if MAX >= 8 => self.arrays(rows, |row, octets| write(row, u64::from_be_bytes(octets))),
+            length => debug_assert!(false, "{length} octets do not stand in a column of {MAX}"),
+        }
+    }
+}
+
+/// One value, for one row.
+impl Values for u64 {
+    #[inline]
+    fn each<const MAX: usize, T>(self, rows: &mut [T], mut write: impl FnMut(&mut T, u64)) {
+        rows.iter_mut().for_each(|row| write(row, self));
+    }
+}
+
+/// True if a step on an unchecked field of `length` octets can run down its column.
+pub(super) fn is_plain(slot: Slot, length: u16) -> bool {
+    match width(slot, None) {
+        Width::Exact(_) if !matches!(slot, Slot::Start | Slot::End | Slot::SystemInit) => true,
+        Width::Exact(_) | Width::Integer(_) => matches!(length, 1 | 2 | 4 | 8) && !asks_record(slot),
+        Width::Float => false,
+    }
+}
+
+/// Does `step` for every record of `rows`; `scratch` has one entry for each, or none where no step writes there.
+pub(super) fn apply(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
+    if !step.plain {
+        return one_by_one(step, column, rows, scratch);
+    }
+    let judged = step.judged;
+    match step.slot {
+        Slot::SrcV4 => copy::<4>(rows, column, |r| &mut r.src),
+        Slot::DstV4 => copy::<4>(rows, column, |r| &mut r.dst),
+        Slot::SrcV6 => copy::<16>(rows, column, |r| &mut r.src),
+        Slot::DstV6 => copy::<16>(rows, column, |r| &mut r.dst),
+        Slot::NextHopV4 => column.arrays::<4, _>(rows, |r, octets| {
+            r.next_hop[..4].copy_from_slice(&octets);
+            if judged && octets == [0; 4] {
+                judge_value(Slot::NextHopV4, r);
+            }
+        }),
+        Slot::NextHopV6 => column.arrays(rows, |r, octets| {
+            r.next_hop = octets;
+            if judged {
+                judge_value(Slot::NextHopV6, r);
+            }
+        }),
+        Slot::SrcMac => column.arrays(rows, |r, octets| {
+            r.src_mac = octets;
+            if judged {
+                judge_value(Slot::SrcMac, r);
+            }
+        }),
+        Slot::DstMac => column.arrays(rows, |r, octets| {
+            r.dst_mac = octets;
+            if judged {
+                judge_value(Slot::DstMac, r);
+            }
+        }),
+        slot => write(slot, judged, *column, rows, scratch),
+    }
+}
+
+/// Copies a field whose length the template has settled.
+#[inline]
+fn copy<const N: usize>(rows: &mut [FlowRecord], column: &Column<'_>, target: impl Fn(&mut FlowRecord) -> &mut [u8]) {
+    column.arrays::<N, _>(rows, |record, octets| target(record)[..N].copy_from_slice(&octets));
+}
+
+/// Fields of which the record says whether they count, or how long they are.
+fn one_by_one(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
+    let fitting = value_max(step.slot);
+    for (index, (record, octets)) in rows.iter_mut().zip(column.fields()).enumerate() {
+        let scratch = scratch.get_mut(index).map(from_mut).unwrap_or_default();
+        match step.slot {
+            Slot::SrcV4
+            | Slot::DstV4
+            | Slot::NextHopV4
+            | Slot::SrcV6
+            | Slot::DstV6
+            | Slot::NextHopV6
+            | Slot::SrcMac
+            | Slot::DstMac
+            | Slot::SamplingProbability => octets_of_one(step.slot, octets, record, scratch),
+            // A value that does not fit loses the field (DEC-4).
+            slot => {
+                if let Some(value) = unsigned(octets).filter(|v| *v <= fitting && applies(slot, *v, record)) {
+                    write(slot, false, value, from_mut(record), scratch);
+                    if step.checked {
+                        record.presence.set(presence(slot));
+                    }
+                }
+            }
+        }
     }
     if step.judged {
         judge_slot(step.slot, rows);
     }
 }
 
-/// Copies a field whose length the template has settled.
-fn copy<const N: usize>(rows: &mut [FlowRecord], column: &Column<'_>, target: impl Fn(&mut FlowRecord) -> &mut [u8]) {
-    for (record, octets) in rows.iter_mut().zip(column.arrays::<N>()) {
-        target(record)[..N].copy_from_slice(octets);
-    }
-}
-
 /// A field that is no integer and whose octets say whether it counts.
-fn octets_of_one(slot: Slot, octets: &[u8], record: &mut FlowRecord, scratch: &mut Scratch) {
+fn octets_of_one(slot: Slot, octets: &[u8], record: &mut FlowRecord, scratch: &mut [Scratch]) {
     const V4: [Presence; 3] = [Presence::SRC_V4, Presence::DST_V4, Presence::NEXT_HOP_V4];
     const V6: [Presence; 3] = [Presence::SRC_V6, Presence::DST_V6, Presence::NEXT_HOP_V6];
     let known = &mut record.presence;
-    let said = scratch.ip_version;
+    let said = scratch.first().map_or(0, |scratch| scratch.ip_version);
     match slot {
         Slot::SrcV4 => address::<4>(&mut record.src, octets, V4[0], V6[0], (4, said), known),
         Slot::DstV4 => address::<4>(&mut record.dst, octets, V4[1], V6[1], (4, said), known),
@@ -112,7 +186,9 @@ fn octets_of_one(slot: Slot, octets: &[u8], record: &mut FlowRecord, scratch: &m
         Slot::NextHopV6 => address::<16>(&mut record.next_hop, octets, V6[2], V4[2], (6, said), known),
         Slot::SrcMac => mac(&mut record.src_mac, octets, Presence::SRC_MAC, known),
         Slot::DstMac => mac(&mut record.dst_mac, octets, Presence::DST_MAC, known),
-        Slot::SamplingProbability => scratch.sampling.probability = float(octets),
+        Slot::SamplingProbability => {
+            scratch.iter_mut().for_each(|scratch| scratch.sampling.probability = float(octets));
+        }
         _ => debug_assert!(false, "{slot:?} is an integer"),
     }
 }
@@ -145,35 +221,6 @@ fn address<const N: usize>(
     target[..N].copy_from_slice(octets);
     known.clear(other);
     known.set(own);
-}
-
-fn integers(step: &Step, column: &Column<'_>, rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
-    let mut values = [0; ROWS];
-    let plain = !step.checked && !asks_record(step.slot);
-    if let Some(values) = values.get_mut(..rows.len())
-        && plain
-        && column.integers(values)
-    {
-        write(step.slot, values, rows, scratch);
-        // The values stand side by side here: to look for one that is rare costs next to nothing.
-        if step.judged && may_say_nothing(step.slot, values) {
-            judge_slot(step.slot, rows);
-        }
-        return;
-    }
-    let fitting = value_max(step.slot);
-    for ((record, scratch), octets) in rows.iter_mut().zip(scratch).zip(column.fields()) {
-        // A value that does not fit loses the field (DEC-4).
-        if let Some(value) = unsigned(octets).filter(|v| *v <= fitting && applies(step.slot, *v, record)) {
-            write(step.slot, &[value], from_mut(record), from_mut(scratch));
-            if step.checked {
-                record.presence.set(presence(step.slot));
-            }
-        }
-    }
-    if step.judged {
-        judge_slot(step.slot, rows);
-    }
 }
 
 /// True if what else the record says decides whether a value counts.
@@ -209,55 +256,86 @@ fn value_max(slot: Slot) -> u64 {
     }
 }
 
-/// Writes one value into each record.
-fn write(slot: Slot, values: &[u64], rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
+/// Writes values into records, and takes back what says nothing where that is `judged`.
+#[inline]
+fn write(slot: Slot, judged: bool, values: impl Values, rows: &mut [FlowRecord], scratch: &mut [Scratch]) {
     #![expect(clippy::cast_possible_truncation, reason = "lengths were settled by the template, or `value_max` asked")]
-    fn each<T>(rows: &mut [T], values: &[u64], write: impl Fn(&mut T, u64)) {
-        rows.iter_mut().zip(values).for_each(|(row, value)| write(row, *value));
-    }
     match slot {
-        Slot::Bytes => each(rows, values, |r, v| r.bytes = v),
-        Slot::Packets => each(rows, values, |r, v| r.packets = v),
-        Slot::SrcPort => each(rows, values, |r, v| r.src_port = v as u16),
-        Slot::DstPort => each(rows, values, |r, v| r.dst_port = v as u16),
-        Slot::Protocol | Slot::NextHeader => each(rows, values, |r, v| r.protocol = v as u8),
-        Slot::Tos => each(rows, values, |r, v| r.tos = v as u8),
-        Slot::TcpFlags => each(rows, values, |r, v| r.tcp_flags = (v & TCP_FLAGS_MAX) as u16),
-        Slot::InputIf => each(rows, values, |r, v| r.input_if = v as u32),
-        Slot::OutputIf => each(rows, values, |r, v| r.output_if = v as u32),
-        Slot::SrcAs => each(rows, values, |r, v| r.src_as = v as u32),
-        Slot::DstAs => each(rows, values, |r, v| r.dst_as = v as u32),
-        Slot::Vlan => each(rows, values, |r, v| r.vlan = v as u16),
-        Slot::PostVlan => each(rows, values, |r, v| r.post_vlan = v as u16),
-        Slot::SrcSgt => each(rows, values, |r, v| r.src_sgt = v as u16),
-        Slot::DstSgt => each(rows, values, |r, v| r.dst_sgt = v as u16),
-        Slot::Direction => each(rows, values, |r, v| r.direction = v as u8),
-        Slot::FlowEndReason => each(rows, values, |r, v| r.flow_end_reason = v as u8),
-        Slot::SrcMaskV4 | Slot::SrcMaskV6 => each(rows, values, |r, v| r.src_mask = v as u8),
-        Slot::DstMaskV4 | Slot::DstMaskV6 => each(rows, values, |r, v| r.dst_mask = v as u8),
-        Slot::IcmpTypeCodeV4 | Slot::IcmpTypeCodeV6 => {
+        Slot::Bytes => values.each::<8, _>(rows, |r, v| r.bytes = v),
+        Slot::Packets => values.each::<8, _>(rows, |r, v| r.packets = v),
+        Slot::SrcPort => values.each::<2, _>(rows, |r, v| r.src_port = v as u16),
+        Slot::DstPort => values.each::<2, _>(rows, |r, v| r.dst_port = v as u16),
+        Slot::Protocol | Slot::NextHeader => values.each::<1, _>(rows, |r, v| r.protocol = v as u8),
+        Slot::Tos => values.each::<1, _>(rows, |r, v| r.tos = v as u8),
+        Slot::TcpFlags => values.each::<2, _>(rows, |r, v| {
+            r.tcp_flags = (v & TCP_FLAGS_MAX) as u16;
+            if judged {
+                judge_value(Slot::TcpFlags, r);
+            }
+        }),
+        Slot::InputIf => values.each::<4, _>(rows, |r, v| {
+            r.input_if = v as u32;
+            if judged {
+                judge_value(Slot::InputIf, r);
+            }
+        }),
+        Slot::OutputIf => values.each::<4, _>(rows, |r, v| {
+            r.output_if = v as u32;
+            if judged {
+                judge_value(Slot::OutputIf, r);
+            }
+        }),
+        Slot::SrcAs => values.each::<4, _>(rows, |r, v| r.src_as = v as u32),
+        Slot::DstAs => values.each::<4, _>(rows, |r, v| r.dst_as = v as u32),
+        Slot::Vlan => values.each::<2, _>(rows, |r, v| r.vlan = v as u16),
+        Slot::PostVlan => values.each::<2, _>(rows, |r, v| r.post_vlan = v as u16),
+        Slot::SrcSgt => values.each::<2, _>(rows, |r, v| r.src_sgt = v as u16),
+        Slot::DstSgt => values.each::<2, _>(rows, |r, v| r.dst_sgt = v as u16),
+        Slot::Direction => values.each::<1, _>(rows, |r, v| {
+            r.direction = v as u8;
+            if judged {
+                judge_value(Slot::Direction, r);
+            }
+        }),
+        Slot::FlowEndReason => values.each::<1, _>(rows, |r, v| r.flow_end_reason = v as u8),
+        Slot::SrcMaskV4 | Slot::SrcMaskV6 => values.each::<1, _>(rows, |r, v| r.src_mask = v as u8),
+        Slot::DstMaskV4 | Slot::DstMaskV6 => values.each::<1, _>(rows, |r, v| r.dst_mask = v as u8),
+        Slot::IcmpTypeCodeV4 | Slot::IcmpTypeCodeV6 => values.each::<2, _>(rows, |r, v| {
             // Zero is what the record begins with; it takes nothing from elements that say more.
-            each(rows, values, |r, v| {
-                if v != 0 {
-                    [r.icmp_type, r.icmp_code] = (v as u16).to_be_bytes();
-                }
-            });
-        }
-        Slot::IcmpTypeV4 | Slot::IcmpTypeV6 => each(rows, values, |r, v| r.icmp_type = v as u8),
-        Slot::IcmpCodeV4 | Slot::IcmpCodeV6 => each(rows, values, |r, v| r.icmp_code = v as u8),
-        Slot::IpVersion => each(scratch, values, |s, v| s.ip_version = v as u8),
-        Slot::Start => each(scratch, values, |s, v| s.start = Some(v)),
-        Slot::End => each(scratch, values, |s, v| s.end = Some(v)),
-        Slot::SystemInit => each(scratch, values, |s, v| s.system_init_ms = Some(v)),
-        Slot::Duration => each(scratch, values, |s, v| s.duration = Some(v)),
+            if v != 0 {
+                [r.icmp_type, r.icmp_code] = (v as u16).to_be_bytes();
+            }
+            if judged {
+                judge_value(Slot::IcmpTypeCodeV4, r);
+            }
+        }),
+        Slot::IcmpTypeV4 | Slot::IcmpTypeV6 => values.each::<1, _>(rows, |r, v| {
+            r.icmp_type = v as u8;
+            if judged {
+                judge_value(Slot::IcmpTypeV4, r);
+            }
+        }),
+        Slot::IcmpCodeV4 | Slot::IcmpCodeV6 => values.each::<1, _>(rows, |r, v| {
+            r.icmp_code = v as u8;
+            if judged {
+                judge_value(Slot::IcmpCodeV4, r);
+            }
+        }),
+        Slot::IpVersion => values.each::<1, _>(scratch, |s, v| s.ip_version = v as u8),
+        Slot::Start => values.each::<8, _>(scratch, |s, v| s.start = Some(v)),
+        Slot::End => values.each::<8, _>(scratch, |s, v| s.end = Some(v)),
+        Slot::SystemInit => values.each::<8, _>(scratch, |s, v| s.system_init_ms = Some(v)),
+        Slot::Duration => values.each::<8, _>(scratch, |s, v| s.duration = Some(v)),
         // Milliseconds win where a template has both.
-        Slot::DurationMicroseconds => each(scratch, values, |s, v| s.duration = s.duration.or(Some(v / 1_000))),
-        Slot::SamplingDirect => each(scratch, values, |s, v| s.sampling.direct = Some(v)),
-        Slot::SamplingInterval => each(scratch, values, |s, v| s.sampling.interval = Some(v)),
-        Slot::SamplingSpace => each(scratch, values, |s, v| s.sampling.space = Some(v)),
-        Slot::SamplingSize => each(scratch, values, |s, v| s.sampling.size = Some(v)),
-        Slot::SamplingPopulation => each(scratch, values, |s, v| s.sampling.population = Some(v)),
-        Slot::SamplerId => each(scratch, values, |s, v| s.sampler = Some(v)),
+        Slot::DurationMicroseconds => {
+            values.each::<8, _>(scratch, |s, v| s.duration = s.duration.or(Some(v / 1_000)));
+        }
+        Slot::SamplingDirect => values.each::<8, _>(scratch, |s, v| s.sampling.direct = Some(v)),
+        Slot::SamplingInterval => values.each::<8, _>(scratch, |s, v| s.sampling.interval = Some(v)),
+        Slot::SamplingSpace => values.each::<8, _>(scratch, |s, v| s.sampling.space = Some(v)),
+        Slot::SamplingSize => values.each::<8, _>(scratch, |s, v| s.sampling.size = Some(v)),
+        Slot::SamplingPopulation => values.each::<8, _>(scratch, |s, v| s.sampling.population = Some(v)),
+        Slot::SamplerId => values.each::<8, _>(scratch, |s, v| s.sampler = Some(v)),
         Slot::SrcV4
         | Slot::SrcV6
         | Slot::DstV4

@@ -3,10 +3,12 @@
 use super::DataPlan;
 use super::canon::is_wanted;
 use super::clock::{Clock, place};
+use super::column::is_plain;
 use super::event::{Firewall, is_event};
 use super::extra::fed;
 use super::judge::{may_be_statistics, octets_per_packet};
 use super::list::Lists;
+use super::plain::Plain;
 use super::rich::{Rich, places};
 use super::step::{Keep, Role, Shown, Slot, Step, TimeKind, Width, roles, width};
 use crate::decode::selection::{DecodeSettings, Elements, Selection};
@@ -93,11 +95,14 @@ pub(super) fn columns(template: &Template, wire: &Template, selection: &Selectio
     if selection.judges() && is_event(template) {
         prototype.presence.set(Presence::EVENT);
     }
+    let mut steps: Vec<Step> = chosen.iter().map(|c| step(c, &chosen, selection.judges())).collect();
+    let plain = Plain::take(&mut steps);
     DataPlan {
         record_octets: template.record_octets_min(),
         variable,
         lengths: if variable { lengths.into() } else { Box::default() },
-        steps: chosen.iter().map(|c| step(c, &chosen, selection.judges())).collect(),
+        steps: steps.into(),
+        plain,
         keep: keep.into(),
         start: start.map_or(TimeKind::None, |t| t.0),
         end: end.map_or(TimeKind::None, |t| t.0),
@@ -120,7 +125,7 @@ pub(super) fn single(element: ElementId, length: u16) -> Option<Step> {
     let known = presence(role.slot);
     let fits =
         accepts(&role, length) && known != Presence::NONE && !known.has_any(Presence::BYTES.with(Presence::PACKETS));
-    fits.then_some(Step { slot: role.slot, checked: true, judged: false, length, offset: 0, field: 0 })
+    fits.then_some(Step { slot: role.slot, checked: true, plain: false, judged: false, length, offset: 0, field: 0 })
 }
 
 /// Drops padding (IX-36) and notes where rows show what else would be kept.
@@ -219,9 +224,11 @@ fn decided_at_run_time(candidate: &Candidate, chosen: &[Candidate]) -> bool {
 }
 
 fn step(candidate: &Candidate, chosen: &[Candidate], judged: bool) -> Step {
+    let checked = decided_at_run_time(candidate, chosen);
     Step {
         slot: candidate.role.slot,
-        checked: decided_at_run_time(candidate, chosen),
+        checked,
+        plain: !checked && is_plain(candidate.role.slot, candidate.length),
         judged,
         length: candidate.length,
         offset: candidate.offset,

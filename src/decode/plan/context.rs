@@ -35,6 +35,14 @@ pub(crate) struct RunContext<'a> {
     pub options: Option<&'a OptionsTables>,
 }
 
+impl RunContext<'_> {
+    /// Rate and source where the record does not speak of sampling itself; None if it takes a look at the tables.
+    pub(super) fn sampling(&self) -> Option<(u32, SamplingSource)> {
+        let by_operator = self.sampling_override.map(|rate| (rate, SamplingSource::Override));
+        by_operator.or_else(|| self.sampling_tables.is_none().then_some(self.sampling_domain))
+    }
+}
+
 /// What a plan may ask of whom its records are of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Around<'a> {

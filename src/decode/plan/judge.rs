@@ -5,7 +5,7 @@
 
 use super::compile::is_icmp;
 use super::fill::{COUNTERS, DST, SRC};
-use super::step::{Slot, TCP_FLAGS_MAX, roles};
+use super::step::{Slot, roles};
 use crate::decode::wire::template::Template;
 use crate::flow::{BytesKind, ElementId, FlowRecord, Presence};
 
@@ -68,62 +68,49 @@ const JUDGED: [Slot; 13] = [
 /// Judges all values of a row.
 pub(super) fn judge_values(record: &mut FlowRecord) {
     for slot in JUDGED {
-        judge_slot(slot, std::slice::from_mut(record));
+        judge_value(slot, record);
     }
 }
 
-/// False if none of a column's values is one that [`judge_slot`] might take back.
-#[inline]
-pub(super) fn may_say_nothing(slot: Slot, values: &[u64]) -> bool {
-    let any = |is: fn(u64) -> bool| values.iter().fold(false, |any, value| any | is(*value));
-    match slot {
-        Slot::Direction => any(|value| value > 1),
-        Slot::InputIf | Slot::OutputIf => any(|value| value >= u64::from(NO_INTERFACE)),
-        Slot::TcpFlags => any(|value| value & TCP_FLAGS_MAX == 0),
-        slot => is_icmp(slot),
-    }
-}
-
-/// Takes back what a slot's values say where that is nothing. A bit that is not set is cleared without harm.
-#[inline]
+/// Takes back what a slot's values say where that is nothing.
 pub(super) fn judge_slot(slot: Slot, rows: &mut [FlowRecord]) {
+    rows.iter_mut().for_each(|record| judge_value(slot, record));
+}
+
+/// Takes back what a record's value says where that is nothing. A bit that is not set is cleared without harm. Where the
+/// slot is a constant no more is left of this than its own question.
+#[inline]
+pub(super) fn judge_value(slot: Slot, record: &mut FlowRecord) {
+    const NEXT_HOP: Presence = Presence::NEXT_HOP_V4.with(Presence::NEXT_HOP_V6);
     match slot {
-        Slot::Direction => rows.iter_mut().for_each(judge_direction),
-        Slot::InputIf => {
-            for record in rows.iter_mut().filter(|record| is_no_interface(record.input_if)) {
-                record.presence.clear(Presence::INPUT_IF);
-                record.input_if = 0;
-            }
+        Slot::Direction => judge_direction(record),
+        Slot::InputIf if is_no_interface(record.input_if) => {
+            record.presence.clear(Presence::INPUT_IF);
+            record.input_if = 0;
         }
-        Slot::OutputIf => {
-            for record in rows.iter_mut().filter(|record| is_no_interface(record.output_if)) {
-                record.presence.clear(Presence::OUTPUT_IF);
-                record.output_if = 0;
-            }
+        Slot::OutputIf if is_no_interface(record.output_if) => {
+            record.presence.clear(Presence::OUTPUT_IF);
+            record.output_if = 0;
         }
-        Slot::SrcMac => clear(rows, Presence::SRC_MAC, |record| record.src_mac == [0; 6]),
-        Slot::DstMac => clear(rows, Presence::DST_MAC, |record| record.dst_mac == [0; 6]),
-        Slot::NextHopV4 | Slot::NextHopV6 => {
-            clear(rows, Presence::NEXT_HOP_V4.with(Presence::NEXT_HOP_V6), |record| record.next_hop == [0; 16]);
+        Slot::SrcMac => clear_if(record.src_mac == [0; 6], record, Presence::SRC_MAC),
+        Slot::DstMac => clear_if(record.dst_mac == [0; 6], record, Presence::DST_MAC),
+        Slot::NextHopV4 | Slot::NextHopV6 => clear_if(record.next_hop == [0; 16], record, NEXT_HOP),
+        Slot::TcpFlags => {
+            let is_none = record.tcp_flags == 0 && record.protocol != TCP && record.has(Presence::PROTOCOL);
+            clear_if(is_none, record, Presence::TCP_FLAGS);
         }
-        Slot::TcpFlags => clear(rows, Presence::TCP_FLAGS, |record| {
-            record.tcp_flags == 0 && record.protocol != TCP && record.has(Presence::PROTOCOL)
-        }),
         // Templates for all protocols send zeroes (or what stands in the ports' place) where there is no ICMP.
-        slot if is_icmp(slot) => {
-            let is_other =
-                |record: &&mut FlowRecord| record.has(Presence::PROTOCOL) && !matches!(record.protocol, ICMP | ICMP_V6);
-            for record in rows.iter_mut().filter(is_other) {
-                record.presence.clear(Presence::ICMP);
-                (record.icmp_type, record.icmp_code) = (0, 0);
-            }
+        slot if is_icmp(slot) && record.has(Presence::PROTOCOL) && !matches!(record.protocol, ICMP | ICMP_V6) => {
+            record.presence.clear(Presence::ICMP);
+            (record.icmp_type, record.icmp_code) = (0, 0);
         }
         _ => {}
     }
 }
 
-fn clear(rows: &mut [FlowRecord], known: Presence, says_nothing: impl Fn(&FlowRecord) -> bool) {
-    for record in rows.iter_mut().filter(|record| says_nothing(record)) {
+#[inline]
+fn clear_if(says_nothing: bool, record: &mut FlowRecord, known: Presence) {
+    if says_nothing {
         record.presence.clear(known);
     }
 }

@@ -28,10 +28,12 @@ mod list;
 mod named;
 mod options;
 mod original;
+mod plain;
 mod reverse;
 mod rich;
 mod run;
 mod section;
+mod settle;
 mod step;
 
 pub(super) use context::{Around, ListBudget, RowBudget, RunContext, Templates};
@@ -39,13 +41,14 @@ pub(super) use extra::{Given, derive};
 pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};
 pub(super) use options::{NamesPlan, OptionsPlan, PropertiesPlan, TypePlan};
 pub(super) use rich::{Place, RecordView, places};
-pub(super) use run::icmp_from_ports;
+pub(super) use settle::icmp_from_ports;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::canon::Canonical;
 use self::clock::Clock;
 use self::life::Life;
+use self::plain::Plain;
 use self::rich::Rich;
 use self::step::{Keep, Step, TimeKind};
 use super::selection::DecodeSettings;
@@ -99,6 +102,8 @@ pub(super) struct DataPlan {
     pub lengths: Box<[u16]>,
     /// What to do, in the order in which it must be done.
     pub steps: Box<[Step]>,
+    /// What is left beside the steps, where that is no more than stamps and a sampler.
+    pub plain: Option<Plain>,
     /// Elements to keep as they are.
     pub keep: Box<[Keep]>,
     /// Start and end clocks.

@@ -8,17 +8,47 @@ use std::slice::from_mut;
 use super::DataPlan;
 use super::column::{Column, ROWS, apply};
 use super::context::{RowBudget, RunContext};
-use super::judge::implausible;
 use super::rich::{RecordView, Rich};
-use super::step::{ObservationUnit, TimeKind};
-use crate::decode::told::SamplingFacts;
-use crate::decode::wire::time::MessageClock;
+use super::settle::Scratch;
+use super::step::Step;
 use crate::decode::wire::value::field_positions;
-use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource, TimeSource};
+use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource};
 use crate::limits::FIELDS_PER_TEMPLATE_MAX;
 
 /// Fields of a template that is not unusually large.
 pub(super) const FEW_FIELDS: usize = 64;
+
+/// Records whose fields stand at the same places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    /// The records, one behind the other.
+    pub octets: &'a [u8],
+    /// Octets of each.
+    pub stride: usize,
+    /// (offset, length) of each field; None in records of fixed length.
+    pub positions: Option<&'a [(u32, u16)]>,
+}
+
+impl<'a> Rows<'a> {
+    /// One record.
+    pub const fn one(view: &RecordView<'a>) -> Self {
+        Self { octets: view.octets, stride: view.octets.len(), positions: view.positions }
+    }
+
+    /// The field that `step` reads.
+    #[inline]
+    pub fn column(&self, step: &Step) -> Column<'a> {
+        let view = RecordView { octets: self.octets, positions: self.positions };
+        let (at, length) = view.place(step.offset, step.length, step.field);
+        Column { octets: self.octets, stride: self.stride, at, length }
+    }
+
+    /// One record of them.
+    pub fn view(&self, index: usize) -> RecordView<'a> {
+        let octets = self.octets.get(index * self.stride..(index + 1) * self.stride).unwrap_or_default();
+        RecordView { octets, positions: self.positions }
+    }
+}
 
 /// What a set became.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,18 +87,6 @@ impl Ran {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadRecord;
 
-/// Values of a record that have no field of their own.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Scratch {
-    pub ip_version: u8,
-    pub start: Option<u64>,
-    pub end: Option<u64>,
-    pub system_init_ms: Option<u64>,
-    pub duration: Option<u64>,
-    pub sampling: SamplingFacts,
-    pub sampler: Option<u64>,
-}
-
 impl DataPlan {
     /// Reads the records of `body` and appends them to `batch`.
     ///
@@ -85,7 +103,7 @@ impl DataPlan {
         prototype.version = context.version;
         prototype.observation_domain = context.observation_domain;
         prototype.exporter = context.exporter;
-        self.note_receive_clock(&mut prototype, context);
+        self.prepare(&mut prototype, context);
         let mark = batch.mark();
         let ran = if self.variable {
             self.run_variable(body, &prototype, context, budget, batch)?
@@ -126,12 +144,12 @@ impl DataPlan {
             // Zero octets within the last 3 of a set are padding as far as anyone can tell (N9-24).
             for (row, octets) in body.chunks_exact(self.record_octets).take(rows).enumerate() {
                 if row * self.record_octets + 3 < body.len() || octets.iter().any(|o| *o != 0) {
-                    self.rows(octets, prototype, context, batch, &mut ran);
+                    self.rows::<1>(octets, prototype, context, batch, &mut ran);
                 }
             }
         } else {
             for octets in body[..rows * self.record_octets].chunks(ROWS * self.record_octets) {
-                self.rows(octets, prototype, context, batch, &mut ran);
+                self.rows::<ROWS>(octets, prototype, context, batch, &mut ran);
             }
         }
         ran.rows = ran.records;
@@ -161,15 +179,15 @@ impl DataPlan {
             }
             budget.0 -= 1;
             let index = batch.records.len();
-            self.rows(octets, prototype, context, batch, &mut ran);
+            self.rows::<1>(octets, prototype, context, batch, &mut ran);
             ran.rows += 1;
             rich.apply(&RecordView { octets, positions: None }, index, context, budget, batch, &mut ran);
         }
         ran
     }
 
-    /// Up to `ROWS` records, field by field: a step is looked at once for all of them.
-    fn rows(
+    /// Up to N records, field by field: a step is looked at once for all of them.
+    fn rows<const N: usize>(
         &self,
         octets: &[u8],
         prototype: &FlowRecord,
@@ -178,26 +196,9 @@ impl DataPlan {
         ran: &mut Ran,
     ) {
         let first = batch.records.len();
-        let rows = octets.len() / self.record_octets;
-        batch.records.resize(first + rows, *prototype);
-        let records = &mut batch.records[first..];
-        let mut scratch = [Scratch::default(); ROWS];
-        let scratch = &mut scratch[..rows];
-        for step in &self.steps {
-            let (at, length) = (usize::from(step.offset), usize::from(step.length));
-            apply(step, &Column { octets, stride: self.record_octets, at, length }, records, scratch);
-        }
-        let mut doubtful = false;
-        for (record, scratch) in records.iter_mut().zip(&*scratch) {
-            doubtful |= self.finish(record, scratch, context, ran);
-        }
-        if doubtful {
-            for ((record, scratch), octets) in
-                records.iter_mut().zip(&*scratch).zip(octets.chunks_exact(self.record_octets))
-            {
-                self.other_clocks(&RecordView { octets, positions: None }, record, scratch, context);
-            }
-        }
+        let rows = Rows { octets, stride: self.record_octets, positions: None };
+        batch.records.resize(first + octets.len() / self.record_octets, *prototype);
+        self.read::<N>(&rows, &mut batch.records[first..], context, ran);
         if !self.keep.is_empty() {
             for (index, octets) in octets.chunks_exact(self.record_octets).enumerate() {
                 let presence = batch.records[first + index].presence;
@@ -208,17 +209,46 @@ impl DataPlan {
 
     /// One record, read on its own.
     pub(super) fn one(&self, view: &RecordView<'_>, prototype: &FlowRecord, context: &RunContext<'_>) -> FlowRecord {
-        let (mut record, mut scratch) = (*prototype, Scratch::default());
-        self.note_receive_clock(&mut record, context);
-        for step in &self.steps {
-            let (at, length) = view.place(step.offset, step.length, step.field);
-            let column = Column { octets: view.octets, stride: view.octets.len(), at, length };
-            apply(step, &column, from_mut(&mut record), from_mut(&mut scratch));
-        }
-        if self.finish(&mut record, &scratch, context, &mut Ran::default()) {
-            self.other_clocks(view, &mut record, &scratch, context);
-        }
+        let mut record = *prototype;
+        self.prepare(&mut record, context);
+        self.read::<1>(&Rows::one(view), from_mut(&mut record), context, &mut Ran::default());
         record
+    }
+
+    /// Notes in the prototype what the message decides for all records.
+    fn prepare(&self, prototype: &mut FlowRecord, context: &RunContext<'_>) {
+        self.note_receive_clock(prototype, context);
+        if self.plain.is_some()
+            && let Some(sampling) = context.sampling()
+        {
+            (prototype.sampling_rate, prototype.sampling_source) = sampling;
+        }
+    }
+
+    /// Reads up to N records into their rows, which are copies of the prototype.
+    fn read<const N: usize>(
+        &self,
+        rows: &Rows<'_>,
+        records: &mut [FlowRecord],
+        context: &RunContext<'_>,
+        ran: &mut Ran,
+    ) {
+        #[expect(clippy::cast_possible_truncation, reason = "N at most")]
+        let read = records.len() as u32;
+        ran.records += read;
+        if let Some(plain) = &self.plain {
+            return self.read_plain::<N>(plain, rows, records, context, ran);
+        }
+        let mut scratch = [Scratch::default(); N];
+        let scratch = &mut scratch[..records.len()];
+        for step in &self.steps {
+            apply(step, &rows.column(step), records, scratch);
+        }
+        for (index, (record, scratch)) in records.iter_mut().zip(&*scratch).enumerate() {
+            if self.finish(record, scratch, context, ran) {
+                self.other_clocks(&rows.view(index), record, scratch, context);
+            }
+        }
     }
 
     fn run_variable(
@@ -253,20 +283,12 @@ impl DataPlan {
                 return Err(BadRecord);
             };
             let (octets, after) = rest.split_at(octets);
-            let mut record = *prototype;
-            let mut scratch = Scratch::default();
-            for step in &self.steps {
-                let (at, length) = positions[usize::from(step.field)];
-                let column = Column { octets, stride: octets.len(), at: at as usize, length: usize::from(length) };
-                apply(step, &column, from_mut(&mut record), from_mut(&mut scratch));
-            }
             let view = RecordView { octets, positions: Some(positions) };
-            if self.finish(&mut record, &scratch, context, &mut ran) {
-                self.other_clocks(&view, &mut record, &scratch, context);
-            }
             let index = batch.records.len();
-            self.keep(&view, index, Some(record.presence), batch);
-            batch.records.push(record);
+            batch.records.push(*prototype);
+            self.read::<1>(&Rows::one(&view), &mut batch.records[index..], context, &mut ran);
+            let presence = batch.records[index].presence;
+            self.keep(&view, index, Some(presence), batch);
             budget.0 -= 1;
             ran.rows += 1;
             if let Some(rich) = &self.rich {
@@ -291,103 +313,6 @@ impl DataPlan {
             }
         }
     }
-
-    /// What can be said only when all fields were read: times, ICMP, sampling. True if the times cannot be: the
-    /// caller has the record's octets to look for others.
-    #[inline]
-    fn finish(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>, ran: &mut Ran) -> bool {
-        ran.records += 1;
-        self.times(record, scratch, context);
-        if !self.has_icmp && (record.protocol == 1 || record.protocol == 58) {
-            icmp_from_ports(record);
-        }
-        self.sampling(record, scratch, context);
-        ran.sampling_unknown += u32::from(record.sampling_source == SamplingSource::Unknown);
-        if let Some(octets_per_packet) = self.octets_per_packet
-            && implausible(record, octets_per_packet)
-        {
-            record.presence.set(Presence::IMPLAUSIBLE);
-        }
-        !(context.clock.believes(record.start_ms) && context.clock.believes(record.end_ms))
-    }
-
-    fn times(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>) {
-        let mut clock = context.clock;
-        if scratch.system_init_ms.is_some() {
-            clock.system_init_ms = scratch.system_init_ms;
-        }
-        let uptime_ms = clock.sys_uptime_ms.unwrap_or(0);
-        // First = Last = 0 on a box that has been up for an hour says nothing (V5-07).
-        let unset = self.start == TimeKind::Uptime
-            && scratch.start == Some(0)
-            && scratch.end.unwrap_or(0) == 0
-            && uptime_ms > 3_600_000;
-        let mut ahead = false;
-        let mut read = |kind: TimeKind, raw: Option<u64>| {
-            let raw = raw.filter(|_| !unset)?;
-            let (ms, late) = stamp(kind, raw, &clock)?;
-            ahead |= late;
-            Some(ms)
-        };
-        let start = read(self.start, scratch.start);
-        let end = read(self.end, scratch.end);
-        let (start_ms, end_ms) = match (start, end, scratch.duration) {
-            (Some(start), Some(end), _) => (start, end),
-            (Some(start), None, Some(duration)) => (start, start.saturating_add(duration)),
-            (None, Some(end), Some(duration)) => (end.saturating_sub(duration), end),
-            (Some(only), None, None) | (None, Some(only), None) => (only, only),
-            (None, None, duration) => {
-                // Without the boot time a sysUpTime pair still tells how long the flow was (T-2).
-                let length = match (self.start, scratch.start, scratch.end) {
-                    #[expect(clippy::cast_possible_truncation, reason = "sysUpTime is a 32-bit clock")]
-                    (TimeKind::Uptime, Some(first), Some(last)) if !unset => {
-                        Some(u64::from((last as u32).wrapping_sub(first as u32)))
-                            .filter(|length| *length <= u64::from(u32::MAX / 2))
-                    }
-                    _ => duration,
-                };
-                (clock.export_ms.saturating_sub(length.unwrap_or(0)), clock.export_ms)
-            }
-        };
-        record.end_ms = end_ms;
-        record.start_ms = start_ms;
-        if start.is_some() || end.is_some() {
-            record.presence.set(Presence::TIMES);
-            record.time_source = self.time_source;
-            if start.is_none() || end.is_none() {
-                record.time_source = if scratch.duration.is_some() { TimeSource::Duration } else { self.time_source };
-            }
-        }
-        if ahead {
-            record.presence.set(Presence::AHEAD_OF_UPTIME);
-        }
-        if end_ms < start_ms {
-            record.start_ms = end_ms;
-            record.presence.set(Presence::BAD_TIMES);
-        }
-    }
-
-    fn sampling(&self, record: &mut FlowRecord, scratch: &Scratch, context: &RunContext<'_>) {
-        let said = if self.sampling_in_record { scratch.sampling.rate() } else { None };
-        if said.is_some() {
-            record.presence.set(Presence::SAMPLING_IN_RECORD);
-        }
-        let (rate, source) = if let Some(rate) = context.sampling_override {
-            (rate, SamplingSource::Override)
-        } else if let Some(rate) = said {
-            (rate, SamplingSource::Record)
-        } else {
-            context
-                .sampling_tables
-                .and_then(|tables| {
-                    let interface = if record.direction == 1 { record.output_if } else { record.input_if };
-                    tables.of_record(context.observation_domain, scratch.sampler, Some(interface), record.template_id)
-                })
-                .unwrap_or(context.sampling_domain)
-        };
-        record.sampling_rate = rate;
-        record.sampling_source = source;
-    }
 }
 
 pub(super) fn keep_value(batch: &mut FlowBatch, record: usize, element: crate::flow::ElementId, value: &[u8]) {
@@ -399,31 +324,4 @@ pub(super) fn keep_value(batch: &mut FlowBatch, record: usize, element: crate::f
     };
     batch.octets.extend_from_slice(value);
     batch.elements.push(ElementValue { record, element, offset, length });
-}
-
-pub(super) fn stamp(kind: TimeKind, raw: u64, clock: &MessageClock) -> Option<(u64, bool)> {
-    let observed = |unit| match unit {
-        ObservationUnit::Seconds => raw.saturating_mul(1_000),
-        ObservationUnit::Milliseconds => raw,
-        ObservationUnit::Ntp => clock.of_ntp(raw),
-    };
-    match kind {
-        TimeKind::None => None,
-        TimeKind::Seconds => Some((raw.saturating_mul(1_000), false)),
-        TimeKind::Milliseconds => Some((raw, false)),
-        TimeKind::Ntp => Some((clock.of_ntp(raw), false)),
-        #[expect(clippy::cast_possible_truncation, reason = "sysUpTime is a 32-bit clock, also in 8 octets (N9-25)")]
-        TimeKind::Uptime => clock.of_uptime(raw as u32),
-        TimeKind::Delta => Some((clock.of_delta_us(raw), false)),
-        TimeKind::Observation(unit) => Some((observed(unit), false)),
-    }
-}
-
-/// v5 and Cisco's v9 put type * 256 + code into the destination port (V5-10); the ports stay (DEC-1).
-pub(crate) fn icmp_from_ports(record: &mut FlowRecord) {
-    if record.has(Presence::DST_PORT) && record.src_port == 0 {
-        let [icmp_type, icmp_code] = record.dst_port.to_be_bytes();
-        (record.icmp_type, record.icmp_code) = (icmp_type, icmp_code);
-        record.presence.set(Presence::ICMP);
-    }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Step {
     pub slot: Slot,
     /// The value may be too large for its place: look before writing.
     pub checked: bool,
+    /// It runs down its column without a look at the record.
+    pub plain: bool,
     /// Values that say that nothing is known are taken back.
     pub judged: bool,
     /// Octets; VARIABLE_LENGTH where the record says.

@@ -84,6 +84,28 @@ impl MessageClock {
         stamp_ms.wrapping_sub(self.earliest_ms) <= self.span_ms
     }
 
+    /// First and last millisecond that are believed.
+    pub(in crate::decode) const fn window(&self) -> (u64, u64) {
+        // The span was made of the last one: nothing wraps.
+        (self.earliest_ms, self.earliest_ms.saturating_add(self.span_ms))
+    }
+
+    /// How the message's sysUpTime stamps are read; None where nothing says what sysUpTime 0 was (T-2).
+    pub(in crate::decode) fn uptimes(&self) -> Option<Uptimes> {
+        let last_ms = self.export_ms.saturating_add(u64::from(AHEAD_MS_MAX));
+        match (self.sys_uptime_ms, self.system_init_ms) {
+            (Some(uptime), _) => {
+                Some(Uptimes { last_ms, last: uptime.wrapping_add(AHEAD_MS_MAX), leads: AHEAD_MS_MAX })
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "sysUpTime wraps at 32 bits")]
+            (None, Some(init)) => {
+                let uptime = self.export_ms.wrapping_sub(init) as u32;
+                Some(Uptimes { last_ms, last: uptime.wrapping_add(AHEAD_MS_MAX), leads: 0 })
+            }
+            (None, None) => None,
+        }
+    }
+
     /// A sysUpTime stamp (21, 22) as Unix milliseconds, and whether it lies after the header's own
     /// sysUpTime. None where nothing says what sysUpTime 0 was (T-2).
     pub(in crate::decode) fn of_uptime(&self, stamp: u32) -> Option<(u64, bool)> {
@@ -130,6 +152,27 @@ impl MessageClock {
             .min_by_key(|t| t.abs_diff(export_s))
             .unwrap_or(seconds);
         nearest.saturating_sub(NTP_UNIX_OFFSET_S).saturating_mul(1_000).saturating_add(fraction_ms)
+    }
+}
+
+/// sysUpTime stamps of one message: the same as [`MessageClock::of_uptime`], with what the message decides settled before.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::decode) struct Uptimes {
+    /// The latest stamp that can be, as Unix milliseconds ...
+    last_ms: u64,
+    /// ... and as sysUpTime.
+    last: u32,
+    /// Stamps that are less than this before the latest one are ahead of the header.
+    leads: u32,
+}
+
+impl Uptimes {
+    /// A stamp as Unix milliseconds, and whether it lies after the header's own sysUpTime.
+    #[inline]
+    pub(in crate::decode) fn read(&self, stamp: u32) -> (u64, bool) {
+        // Both the age of a stamp and its lead are a distance from the latest one, which never wraps twice.
+        let before = self.last.wrapping_sub(stamp);
+        (self.last_ms.saturating_sub(u64::from(before)), before < self.leads)
     }
 }
 
@@ -236,5 +279,43 @@ mod tests {
         // A header that is not believed widens nothing.
         let frozen = MessageClock::new(EXPORT_MS * 2, None, 0).held_against(EXPORT_MS * 1_000_000);
         assert!(!frozen.believes(EXPORT_MS + STAMP_LEAD_MS_MAX + 1));
+    }
+
+    #[test]
+    fn uptimes_of_a_message_are_those_of_one_stamp() {
+        for (export_ms, receive_ms) in [(EXPORT_MS, EXPORT_MS), (0, 0), (3_599_999, 0), (12_345, EXPORT_MS)] {
+            for uptime in [0, 1, 3_600_000, 0x7FFF_FFFF, u32::MAX] {
+                let header = MessageClock::new(export_ms, Some(uptime), receive_ms * 1_000_000);
+                let booted = MessageClock {
+                    sys_uptime_ms: None,
+                    system_init_ms: Some(header.export_ms.wrapping_sub(u64::from(uptime))),
+                    ..header
+                };
+                let ends = [0, 1, 3_599_999, 3_600_000, 3_600_001, 1 << 31, u32::MAX - 3_600_000, u32::MAX - 3_599_999];
+                for stamp in ends.into_iter().flat_map(|end| [end, uptime.wrapping_add(end), uptime.wrapping_sub(end)])
+                {
+                    for clock in [header, booted] {
+                        assert_eq!(
+                            clock.uptimes().map(|all| all.read(stamp)),
+                            clock.of_uptime(stamp),
+                            "{uptime} {stamp}"
+                        );
+                    }
+                }
+            }
+        }
+        assert!(MessageClock::new(EXPORT_MS, None, 0).uptimes().is_none());
+    }
+
+    #[test]
+    fn t_1_the_ends_of_the_window_are_what_is_believed() {
+        for clock in [clock(1), clock(1).held_against(EXPORT_MS * 1_000_000), clock(1).held_against(u64::MAX)] {
+            let (first, last) = clock.window();
+            for stamp in [first, last] {
+                assert!(clock.believes(stamp));
+            }
+            assert!(first == 0 || !clock.believes(first - 1));
+            assert!(last == u64::MAX || !clock.believes(last + 1));
+        }
     }
 }

@@ -5,10 +5,9 @@
 //! serves the records after it.
 
 use super::common::Common;
-use super::context::RunContext;
+use super::context::{Ran, RunContext};
 use super::named::Named;
-use super::rich::{RecordView, places};
-use super::run::Ran;
+use super::record::{RecordView, places};
 use crate::decode::selection::Selection;
 use crate::decode::wire::template::Template;
 use crate::flow::{Field, FieldSet, FlowBatch, FlowRecord, Presence};

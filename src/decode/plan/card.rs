@@ -1,8 +1,7 @@
 //! Sampling by line card (IX-48 step 4): a record that names its card (141) has the card's rate.
 
-use super::context::RunContext;
-use super::rich::{Place, RecordView, places};
-use super::run::Ran;
+use super::context::{Ran, RunContext};
+use super::record::{Place, RecordView, places};
 use crate::decode::wire::template::Template;
 use crate::decode::wire::value::unsigned;
 use crate::flow::{FlowRecord, SamplingSource};

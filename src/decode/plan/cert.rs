@@ -1,6 +1,6 @@
 //! TCP flags as CERT's exporters tell them: those of the first packet and the union of all later ones, apart.
 
-use super::rich::{Place, RecordView};
+use super::record::{Place, RecordView};
 use crate::decode::wire::value::unsigned;
 use crate::flow::{FlowRecord, Presence};
 

@@ -7,8 +7,8 @@
 
 use super::DataPlan;
 use super::context::RunContext;
-use super::rich::{Place, RecordView};
-use super::settle::{Scratch, stamp};
+use super::record::{Place, RecordView, Scratch};
+use super::settle::stamp;
 use super::step::{Role, Slot, TimeKind};
 use crate::decode::wire::value::unsigned;
 use crate::flow::{ElementId, FlowRecord, Presence, TimeSource};

@@ -10,7 +10,7 @@ use std::slice::from_mut;
 
 use super::compile::presence;
 use super::judge::{judge_slot, judge_value};
-use super::settle::Scratch;
+use super::record::Scratch;
 use super::step::{Slot, Step, TCP_FLAGS_MAX, Width, width};
 use crate::decode::wire::value::{float, unsigned};
 use crate::flow::{FlowRecord, Presence};

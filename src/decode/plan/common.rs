@@ -1,11 +1,10 @@
 //! Common properties of a data record (RFC 5473): what options said once under its commonPropertiesId 137.
 
 use super::by_options::Lacking;
-use super::context::RunContext;
+use super::context::{Ran, RunContext};
 use super::extra_class::other_end;
 use super::fill::fill;
-use super::rich::{Place, RecordView};
-use super::run::Ran;
+use super::record::{Place, RecordView};
 use crate::decode::told::Properties;
 use crate::decode::wire::value::unsigned;
 use crate::flow::{FlowRecord, Presence, Value};

@@ -9,7 +9,7 @@ use crate::decode::key::Session;
 use crate::decode::selection::DecodeSettings;
 use crate::decode::told::{LearnedBudget, OptionsTables, OriginalsTable, SamplingTables};
 use crate::decode::wire::time::MessageClock;
-use crate::flow::{Exporter, SamplingSource, Version};
+use crate::flow::{Exporter, FlowRecord, SamplingSource, Version};
 use crate::limits::{FIELDS_LENT_PER_MESSAGE_MAX, LIST_ELEMENTS_PER_MESSAGE_MAX};
 
 /// What holds for all records of a set.
@@ -95,3 +95,40 @@ impl RowBudget {
 
 const _: () = assert!(LIST_ELEMENTS_PER_MESSAGE_MAX <= u32::MAX as usize);
 const _: () = assert!(FIELDS_LENT_PER_MESSAGE_MAX <= u32::MAX as usize);
+
+/// What a set became.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ran {
+    /// Data records in the set, as IPFIX counts them.
+    pub records: u32,
+    /// Rows that they became: more with biflows, fewer where a record is no flow.
+    pub rows: u32,
+    /// Of these, records whose sampling nothing told.
+    pub sampling_unknown: u32,
+    /// Records that are no flows: statistics of the exporter (D-1).
+    pub non_flow: u32,
+    /// Lists, or records of them, that were not looked into.
+    pub lists_unread: u32,
+    /// Records whose common properties nobody told.
+    pub common_properties_unknown: u32,
+    /// A template that a list names and nobody knows, the first.
+    pub awaits: Option<u16>,
+    /// Octets behind the last record, where records are of variable length.
+    pub rest: u32,
+    /// Rows whose own exporter there was no room for: they are the mediator's.
+    pub originals_refused: u32,
+    /// The row budget ended before the set did.
+    pub cut: bool,
+}
+
+impl Ran {
+    /// A row's sampling became known after it was counted.
+    pub(super) fn note_sampling(&mut self, before: &FlowRecord, after: &FlowRecord) {
+        let unknown = |record: &FlowRecord| u32::from(record.sampling_source == SamplingSource::Unknown);
+        self.sampling_unknown = self.sampling_unknown + unknown(after) - unknown(before);
+    }
+}
+
+/// A variable length that runs past the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadRecord;

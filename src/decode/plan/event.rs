@@ -12,7 +12,7 @@
 use std::sync::atomic::Ordering;
 
 use super::context::RunContext;
-use super::rich::{Place, RecordView, places};
+use super::record::{Place, RecordView, places};
 use super::step::{Slot, roles};
 use crate::decode::wire::template::Template;
 use crate::decode::wire::value::unsigned;

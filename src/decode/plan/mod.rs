@@ -29,6 +29,7 @@ mod named;
 mod options;
 mod original;
 mod plain;
+mod record;
 mod reverse;
 mod rich;
 mod run;
@@ -40,7 +41,7 @@ pub(super) use context::{Around, ListBudget, RowBudget, RunContext, Templates};
 pub(super) use extra::{Given, derive};
 pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};
 pub(super) use options::{NamesPlan, OptionsPlan, PropertiesPlan, TypePlan};
-pub(super) use rich::{Place, RecordView, places};
+pub(super) use record::{Place, RecordView, places};
 pub(super) use settle::icmp_from_ports;
 
 use std::sync::atomic::{AtomicU64, Ordering};

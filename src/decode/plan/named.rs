@@ -6,7 +6,7 @@
 use super::by_options::Lacking;
 use super::context::RunContext;
 use super::extra_class::other_end;
-use super::rich::{Place, RecordView};
+use super::record::{Place, RecordView};
 use crate::decode::told::{APPLICATION, ApplicationId, INTERFACE};
 use crate::decode::wire::text::{Room, text};
 use crate::decode::wire::value::unsigned;

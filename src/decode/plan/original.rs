@@ -5,9 +5,8 @@
 
 use std::net::IpAddr;
 
-use super::context::RunContext;
-use super::rich::{Place, RecordView};
-use super::run::Ran;
+use super::context::{Ran, RunContext};
+use super::record::{Place, RecordView};
 use crate::decode::selection::Profile;
 use crate::decode::wire::value::unsigned;
 use crate::flow::{FlowBatch, FlowRecord, SamplingSource};

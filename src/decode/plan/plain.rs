@@ -7,10 +7,11 @@
 
 use super::DataPlan;
 use super::column::apply;
-use super::context::RunContext;
+use super::context::{Ran, RunContext};
 use super::judge::implausible;
-use super::run::{Ran, Rows};
-use super::settle::{Scratch, icmp_from_ports};
+use super::record::Scratch;
+use super::run::Rows;
+use super::settle::icmp_from_ports;
 use super::step::{ObservationUnit, Slot, Step, TimeKind};
 use crate::decode::wire::time::MessageClock;
 use crate::flow::{FlowRecord, Presence, SamplingSource, TimeSource};

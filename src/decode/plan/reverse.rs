@@ -9,7 +9,7 @@ use super::DataPlan;
 use super::cert::{CERT_PEN, CERT_REVERSE};
 use super::compile;
 use super::context::RunContext;
-use super::rich::RecordView;
+use super::record::RecordView;
 use super::step::{Slot, roles};
 use crate::decode::selection::Selection;
 use crate::decode::wire::template::{FieldSpecifier, Template};

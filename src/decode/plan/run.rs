@@ -7,12 +7,12 @@ use std::slice::from_mut;
 
 use super::DataPlan;
 use super::column::{Column, ROWS, apply};
-use super::context::{RowBudget, RunContext};
-use super::rich::{RecordView, Rich};
-use super::settle::Scratch;
+use super::context::{BadRecord, Ran, RowBudget, RunContext};
+use super::record::{RecordView, Scratch};
+use super::rich::Rich;
 use super::step::Step;
 use crate::decode::wire::value::field_positions;
-use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence, SamplingSource};
+use crate::flow::{ElementValue, FlowBatch, FlowRecord, Presence};
 use crate::limits::FIELDS_PER_TEMPLATE_MAX;
 
 /// Fields of a template that is not unusually large.
@@ -49,43 +49,6 @@ impl<'a> Rows<'a> {
         RecordView { octets, positions: self.positions }
     }
 }
-
-/// What a set became.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Ran {
-    /// Data records in the set, as IPFIX counts them.
-    pub records: u32,
-    /// Rows that they became: more with biflows, fewer where a record is no flow.
-    pub rows: u32,
-    /// Of these, records whose sampling nothing told.
-    pub sampling_unknown: u32,
-    /// Records that are no flows: statistics of the exporter (D-1).
-    pub non_flow: u32,
-    /// Lists, or records of them, that were not looked into.
-    pub lists_unread: u32,
-    /// Records whose common properties nobody told.
-    pub common_properties_unknown: u32,
-    /// A template that a list names and nobody knows, the first.
-    pub awaits: Option<u16>,
-    /// Octets behind the last record, where records are of variable length.
-    pub rest: u32,
-    /// Rows whose own exporter there was no room for: they are the mediator's.
-    pub originals_refused: u32,
-    /// The row budget ended before the set did.
-    pub cut: bool,
-}
-
-impl Ran {
-    /// A row's sampling became known after it was counted.
-    pub(super) fn note_sampling(&mut self, before: &FlowRecord, after: &FlowRecord) {
-        let unknown = |record: &FlowRecord| u32::from(record.sampling_source == SamplingSource::Unknown);
-        self.sampling_unknown = self.sampling_unknown + unknown(after) - unknown(before);
-    }
-}
-
-/// A variable length that runs past the set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BadRecord;
 
 impl DataPlan {
     /// Reads the records of `body` and appends them to `batch`.

@@ -8,7 +8,7 @@
 
 use super::extra::Given;
 use super::fill::{COUNTERS, DST, SRC};
-use super::rich::{Place, RecordView};
+use super::record::{Place, RecordView};
 use crate::decode::wire::section::{Addresses, Fragment, Packet, Start, read};
 use crate::decode::wire::value::unsigned;
 use crate::flow::{Field, FieldSet, FlowBatch, FlowRecord, Presence};

@@ -4,25 +4,12 @@
 //! records at once and comes here with those that have something the matter.
 
 use super::DataPlan;
-use super::context::RunContext;
+use super::context::{Ran, RunContext};
 use super::judge::implausible;
-use super::run::Ran;
+use super::record::Scratch;
 use super::step::{ObservationUnit, TimeKind};
-use crate::decode::told::SamplingFacts;
 use crate::decode::wire::time::MessageClock;
 use crate::flow::{FlowRecord, Presence, SamplingSource, TimeSource};
-
-/// Values of a record that have no field of their own.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Scratch {
-    pub ip_version: u8,
-    pub start: Option<u64>,
-    pub end: Option<u64>,
-    pub system_init_ms: Option<u64>,
-    pub duration: Option<u64>,
-    pub sampling: SamplingFacts,
-    pub sampler: Option<u64>,
-}
 
 impl DataPlan {
     /// Settles a record. True if its times cannot be: the caller has its octets to look for others.

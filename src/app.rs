@@ -141,9 +141,14 @@ impl App {
         let (sender, receiver) = queue::channel(&settings.queue, settings.collect.workers, metrics.queue());
         let outlet = entry.before_outlet.map_or(Arc::clone(&outlet), |between| between(outlet));
         let http = entry.inherited.take_http();
+        if !settings.web.is_private() {
+            // Nobody could download them.
+            settings.collect.rejected_octets_max = 0;
+        }
         let collector = Collector::bind_with(settings.collect.clone(), &mut entry.inherited, clock.clone(), &metrics)?;
         leaving::keep_sockets(&collector, &entry.notifier);
         let (listeners, table, company) = (collector.addresses(), collector.table(), collector.company());
+        let rejected = collector.rejected();
         let batchers =
             queue::spawn_batchers(&settings.queue, receiver, outlet, clock.clone(), metrics.batchers().to_vec())
                 .context("the batcher threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
@@ -160,6 +165,7 @@ impl App {
         metrics.config().taken_up_at.set(clock.unix_ns() / 1_000_000_000);
         let mut sources =
             sources(&settings, &metrics, &table, &listeners, &course, &monitor, &clock, spool_stats, company);
+        sources.rejected = Box::new(move || rejected.as_ref().map(|ring| ring.capture()));
         let (asked, shown) = (outcome.clone(), aim.clone());
         sources.config = Box::new(move || asked.now());
         if let Some(aim) = shown {
@@ -339,6 +345,7 @@ fn sources(
             rows.map(|status| rows::exporter(status, &names_of_all)).collect()
         }),
         shared_ports: Box::new(move || company.others()),
+        rejected: Box::new(|| None),
         exporter: Box::new(move |address, query| {
             let details = one.detail(address, clock_of_one.unix_ns()).into_iter();
             let wanted = |d: &ExporterDetail| query.tenant.as_ref().is_none_or(|tenant| **tenant == *d.status.tenant);

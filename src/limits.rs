@@ -5,9 +5,10 @@
 
 mod leaving;
 mod ledger;
+mod rejected;
+mod spool;
 
-pub use leaving::*;
-pub use ledger::*;
+pub use {leaving::*, ledger::*, rejected::*, spool::*};
 
 /// A setting's default with the range that `check` accepts.
 #[derive(Debug, Clone, Copy)]

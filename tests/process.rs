@@ -14,6 +14,8 @@ mod ends;
 mod fields;
 #[path = "process/network.rs"]
 mod network;
+#[path = "process/rejected.rs"]
+mod rejected;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/spool.rs"]

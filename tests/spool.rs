@@ -4,6 +4,8 @@
 //! with balanced books.
 
 mod common;
+#[path = "spool/faults.rs"]
+mod faults;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -279,4 +281,30 @@ fn a_disk_that_others_fill_is_a_state_and_room_that_comes_back_is_used() {
     wait_all_delivered(&running, sent);
     assert_eq!(backend.stats().records, sent - lost);
     assert_balanced(&running.drain().ledger);
+}
+
+/// A spool that takes nothing must not keep the process beyond what the operator allowed.
+#[test]
+fn a_drain_ends_in_time_whatever_the_spool_does() {
+    for broken in [false, true] {
+        let (dir, address) = (tempfile::tempdir().expect("a directory"), nobody());
+        let mut chosen = spooling(address, dir.path(), SpoolMode::OnFailure);
+        chosen.spool.spool.limit = Some(1 << 20);
+        chosen.spool.spool.full = WhenFull::DropNewest;
+        chosen.shutdown_timeout = std::time::Duration::from_secs(4);
+        if broken {
+            std::fs::write(&chosen.spool.spool.root, b"in the way").expect("a file");
+        }
+        let limit = chosen.shutdown_timeout;
+        let running = start(chosen);
+        let sent = generate(port(&running), 10_000, 3, 20_000).records;
+        let books = running.metrics.books.clone();
+        wait_for("everything decoded", || books.records_decoded() == sent);
+        wait_for("a spool that takes nothing", || books.spool.enabled.value() == 0);
+        let begun = std::time::Instant::now();
+        let report = running.drain();
+        let took = begun.elapsed();
+        assert_balanced(&report.ledger);
+        assert!(took <= limit, "{took:?} of {limit:?}, broken: {broken}, {:?}", report.notes);
+    }
 }

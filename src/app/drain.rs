@@ -62,9 +62,10 @@ impl Running {
             failed = true;
             notes.push(format!("{name} panicked"));
         }
+        let spool_needs = spool.time_to_end(settings.shutdown_timeout);
         let in_time = match sink {
             RunningSink::Backend(sink) => {
-                let report = sink.finish(left());
+                let report = sink.finish(left().saturating_sub(spool_needs));
                 if report.dropped > 0 {
                     notes.push(format!("{} records could not be delivered before the deadline", report.dropped));
                 }
@@ -72,7 +73,7 @@ impl Running {
             }
             RunningSink::Stdout(outlet) => outlet.finish(left()),
         };
-        let kept = spool.finish(left(), &mut notes);
+        let kept = spool.finish(left().max(spool_needs), &mut notes);
         leaving::write_off(&metrics, &collected.unfinished, &hung, &mut notes);
         monitor.stop();
         metrics.books.refresh();

@@ -16,8 +16,10 @@ use crate::metrics::Metrics;
 use crate::sink::{Bell, Output, SpoolEnds, SpoolMode};
 use crate::spool::{self, DeadLetters, Room, SpoolSettings, SpoolState, Stats, Thread};
 
-/// Time that the thread is given at the end at least: what is on its way in is worth more than a deadline.
-const END_AT_LEAST: Duration = Duration::from_secs(1);
+/// Time that is kept for the thread's end, of the whole drain: what is on its way in has to reach the disk.
+const END: Duration = Duration::from_secs(1);
+/// And its most as a share of the drain.
+const END_SHARE: u32 = 8;
 
 /// The spool's thread, if there is one.
 #[derive(Debug)]
@@ -41,6 +43,13 @@ pub(super) fn start(
             })
             .ok()
     });
+    metrics.books.spool.dead_letters.set(u64::from(letters.is_some()));
+    if settings.sink.output == Output::Backend && settings.dead_letters().is_none() {
+        tracing::warn!(
+            "no dead letters are kept: a record that the backend refuses for good is dropped, counted and gone; set [data] dir \
+             to keep them"
+        );
+    }
     let mode = settings.spool_mode();
     if mode == SpoolMode::Off {
         if settings.sink.output == Output::Backend && settings.spool.mode != SpoolMode::Off {
@@ -70,6 +79,8 @@ fn stats(metrics: &Metrics) -> Stats {
     stats.closing = levels.closing;
     stats.losses = books.losses.clone();
     stats.enabled = levels.enabled;
+    stats.damaged_records = levels.damaged;
+    stats.foreign_files = levels.foreign;
     stats.oldest_receive_ns = levels.oldest_receive_ns;
     stats.recovered = books.recovered.clone();
     stats.dropped = books.spool_drops();
@@ -100,10 +111,15 @@ impl RunningSpool {
         self.0.as_ref().is_some_and(Thread::has_ended)
     }
 
+    /// What of a drain of `whole` must be left when it comes to the spool; none without one.
+    pub(super) fn time_to_end(&self, whole: Duration) -> Duration {
+        if self.0.is_some() { END.min(whole / END_SHARE) } else { Duration::ZERO }
+    }
+
     /// Ends it; false if not all of it is safe on disk. What went wrong is told in `notes`.
     pub(super) fn finish(self, deadline: Duration, notes: &mut Vec<String>) -> bool {
         let Some(thread) = self.0 else { return true };
-        let Some(report) = thread.finish(deadline.max(END_AT_LEAST)) else {
+        let Some(report) = thread.finish(deadline) else {
             notes.push(
                 "the spool did not end, its disk does not answer: what was on its way there may be lost".to_owned(),
             );

@@ -17,6 +17,7 @@ use super::inherit::{self, Inherited};
 use super::notices::Notices;
 use super::park::ParkDisk;
 use super::pipeline::{Pipeline, PipelineParts};
+use super::rejected::Rejected;
 use super::socket::{CollectError, Group, LeavingSocket, ListenerSocket};
 use super::worker::{Orders, Worker, WorkerParts};
 use super::{CollectSettings, HandOver, steer};
@@ -38,6 +39,7 @@ pub struct Collector {
     forgotten: Vec<String>,
     table: Arc<ExporterTable>,
     park: Option<ParkDisk>,
+    rejected: Option<Arc<Rejected>>,
     clock: Clock,
 }
 
@@ -92,7 +94,10 @@ impl Collector {
             groups.push(group);
         }
         let forgotten = inherited.forgotten();
-        Ok(Self { settings, groups, forgotten, table: Arc::new(table), park, clock })
+        let addresses = groups.iter().map(|g| (g.name.clone(), g.address)).collect();
+        let limit = settings.rejected_octets_max;
+        let rejected = (limit > 0).then(|| Arc::new(Rejected::new(limit, addresses, metrics.books.ring.clone())));
+        Ok(Self { settings, groups, forgotten, table: Arc::new(table), park, rejected, clock })
     }
 
     /// Name and address of each listener; a port 0 has become the one obtained.
@@ -131,13 +136,19 @@ impl Collector {
         Arc::clone(&self.table)
     }
 
+    /// The ring of datagrams that made no sense, if one is kept.
+    #[must_use]
+    pub fn rejected(&self) -> Option<Arc<Rejected>> {
+        self.rejected.clone()
+    }
+
     /// Starts the workers: one sender and one set of handles each.
     ///
     /// # Errors
     /// A thread could not be made; those that ran already have ended. InvalidInput if there are not as
     /// many senders and handles as workers.
     pub fn start(self, senders: Vec<Box<dyn HandOver>>, metrics: Vec<WorkerMetrics>) -> io::Result<Workers> {
-        let Self { settings, groups, table, park, clock, .. } = self;
+        let Self { settings, groups, table, park, rejected, clock, .. } = self;
         if senders.len() != settings.workers || metrics.len() != settings.workers {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "one sender and one set of handles a worker"));
         }
@@ -156,6 +167,7 @@ impl Collector {
                 metrics: metrics.clone(),
                 sender,
                 listeners: listeners.clone(),
+                rejected: rejected.clone(),
                 batch_age_ns: u64::try_from(settings.flow_batch_age.as_nanos()).unwrap_or(u64::MAX),
                 // Messages of one sender may wait in every worker's receive batch at once.
                 window: SEQUENCE_WINDOW_MIN.max(2 * settings.workers * RECEIVE_BATCH),

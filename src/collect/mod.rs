@@ -23,6 +23,7 @@ mod picture;
 mod pipeline;
 mod policy;
 mod ports;
+mod rejected;
 mod rules;
 mod socket;
 mod steer;
@@ -41,6 +42,7 @@ pub use picture::{ExporterDetail, ExporterStatus};
 pub use pipeline::decoding_now;
 pub use policy::{Followed, Policy};
 pub use ports::{PortSocket, SocketOwner, owner as socket_owner, sockets_below, tcp_listeners_below};
+pub use rejected::Rejected;
 pub use socket::{CollectError, LeavingSocket, ObtainedBuffer, try_bind};
 pub use steer::{PortLock, validate as validate_steering};
 pub use sys::{FileSystemRoom, KernelClock, file_system_room, kernel_clock, monotonic_us, send_with_descriptors};
@@ -183,6 +185,8 @@ pub struct CollectSettings {
     pub park_dir: Option<PathBuf>,
     /// Bound of these files, octets.
     pub parked_disk_octets_max: u64,
+    /// Octets of the ring of datagrams that made no sense; 0 keeps none.
+    pub rejected_octets_max: u64,
     /// Bound of templates and options, octets.
     pub learned_octets_max: u64,
     /// Oldest a worker's batch gets before it is handed over.

@@ -19,6 +19,7 @@ use super::counts::Counts;
 use super::exporters::ExporterTable;
 use super::notices::Notices;
 use super::policy::Policy;
+use super::rejected::{Reason, Rejected, Sampler};
 use super::sys::RawDatagram;
 use crate::decode::{self, Datagram, DecodeError, DecodeErrorKind, Domain, Header, Outcome};
 use crate::flow::FlowBatch;
@@ -44,6 +45,8 @@ pub(super) struct PipelineParts {
     pub sender: Box<dyn HandOver>,
     /// Name of each listener.
     pub listeners: Vec<String>,
+    /// Where datagrams that make no sense are kept, if they are.
+    pub rejected: Option<Arc<Rejected>>,
     /// Oldest that the open batch gets, nanoseconds.
     pub batch_age_ns: u64,
     /// Messages of the reorder window.
@@ -57,6 +60,7 @@ pub(super) struct Pipeline {
     // What the table follows, looked at once a turn.
     policy: Arc<Policy>,
     counts: Counts,
+    sampler: Sampler,
     batch: Box<FlowBatch>,
     batch_records: usize,
     // Monotonic time of the turn, and of the first record in the open batch.
@@ -80,11 +84,13 @@ impl Pipeline {
     pub fn new(parts: PipelineParts) -> Self {
         let batch = parts.sender.first_batch();
         let batch_records = parts.sender.batch_records().max(1);
+        let sampler = Sampler::new(parts.rejected.clone());
         Self {
             policy: parts.table.policy(),
             parts,
             cache: Cache::default(),
             counts: Counts::default(),
+            sampler,
             batch,
             batch_records,
             now_ns: 0,
@@ -106,12 +112,12 @@ impl Pipeline {
 
     /// Takes one datagram; `receive_ns` is its receive time, Unix nanoseconds.
     pub fn take(&mut self, listener: usize, raw: &RawDatagram<'_>, receive_ns: u64) {
+        let datagram = Datagram { peer: raw.peer, receive_ns, octets: raw.octets };
         if raw.truncated {
             // Slots hold the largest datagram: this says that something is wrong with them.
             let octets = u32::try_from(raw.octets.len()).unwrap_or(u32::MAX);
-            return self
-                .counts
-                .reject(raw.peer, DecodeError { kind: DecodeErrorKind::Truncated, offset: octets, set_id: 0 });
+            let error = DecodeError { kind: DecodeErrorKind::Truncated, offset: octets, set_id: 0 };
+            return self.reject(listener, &datagram, error);
         }
         if self.batch.len() >= self.batch_records
             || self.batch.exporters.len() >= BATCH_EXPORTERS_MAX
@@ -119,7 +125,6 @@ impl Pipeline {
         {
             self.hand_over();
         }
-        let datagram = Datagram { peer: raw.peer, receive_ns, octets: raw.octets };
         let (mark, before) = (self.batch.mark(), self.batch.len());
         self.current = None;
         DECODING.set(true);
@@ -127,18 +132,21 @@ impl Pipeline {
         DECODING.set(false);
         match step {
             Ok(Step::Decoded { run, header, outcome }) => match outcome.rejected {
-                None => self.accept(run, &header, &outcome, &datagram, before),
+                None => {
+                    self.accept(run, &header, &outcome, &datagram, before);
+                    self.keep_if_partly_used(listener, &header, &outcome, &datagram);
+                }
                 Some(error) => {
                     self.batch.truncate(mark);
-                    self.counts.reject(raw.peer, error);
+                    self.reject(listener, &datagram, error);
                     self.count_in_run(run, &datagram).rejected += 1;
                 }
             },
-            Ok(Step::Rejected(error)) => self.counts.reject(raw.peer, error),
+            Ok(Step::Rejected(error)) => self.reject(listener, &datagram, error),
             Ok(Step::Refused(refusal)) => self.counts.refuse(raw.peer, refusal),
             Err(panic) => {
                 self.batch.truncate(mark);
-                self.recover(&datagram, panic.as_ref());
+                self.recover(listener, &datagram, panic.as_ref());
             }
         }
     }
@@ -213,9 +221,30 @@ impl Pipeline {
         counts
     }
 
+    /// Counts a datagram of which nothing is used, and keeps it to be looked at.
     #[cold]
-    fn recover(&mut self, datagram: &Datagram<'_>, panic: &(dyn Any + Send)) {
-        self.counts.reject(datagram.peer, DecodeError { kind: DecodeErrorKind::Panic, offset: 0, set_id: 0 });
+    fn reject(&mut self, listener: usize, datagram: &Datagram<'_>, error: DecodeError) {
+        self.counts.reject(datagram.peer, error);
+        self.keep(listener, datagram, || Reason::Rejected(error));
+    }
+
+    #[inline]
+    fn keep_if_partly_used(&mut self, listener: usize, header: &Header, outcome: &Outcome, datagram: &Datagram<'_>) {
+        if (outcome.first_malformed.is_some() || outcome.templates_rejected != 0) && self.sampler.is_on() {
+            self.keep(listener, datagram, || Reason::of_outcome(header.version, outcome, datagram.octets));
+        }
+    }
+
+    #[cold]
+    fn keep(&mut self, listener: usize, datagram: &Datagram<'_>, reason: impl FnOnce() -> Reason) {
+        let table = &self.parts.table;
+        let known = || table.of_address(datagram.peer.ip()).iter().any(|exporter| exporter.is_known());
+        self.sampler.keep(self.now_ns, listener, datagram, reason, known);
+    }
+
+    #[cold]
+    fn recover(&mut self, listener: usize, datagram: &Datagram<'_>, panic: &(dyn Any + Send)) {
+        self.reject(listener, datagram, DecodeError { kind: DecodeErrorKind::Panic, offset: 0, set_id: 0 });
         if let Some(run) = self.current {
             self.count_in_run(run, datagram).rejected += 1;
             let found = self.cache.found(run);
@@ -290,6 +319,7 @@ impl Pipeline {
             }
         }
         self.counts.publish(&self.parts.metrics.books);
+        self.sampler.publish();
     }
 
     /// Hands the open batch over if it is too old at `now_ns` (monotonic).

@@ -43,6 +43,7 @@ pub(super) fn settings(listeners: usize, workers: usize) -> CollectSettings {
         parked_disk_octets_max: 1 << 26,
         learned_octets_max: 1 << 20,
         flow_batch_age: Duration::from_millis(20),
+        rejected_octets_max: crate::limits::REJECTED_OCTETS.default,
         silence_hint: Duration::from_secs(60),
     }
 }

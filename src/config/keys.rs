@@ -154,6 +154,8 @@ pub const KEYS: &[Key] = &[
         "Worker threads, each with a socket of its own per listener"),
     key("receive", "buffer", Octets(limits::RECEIVE_BUFFER), OfRange,
         "Receive buffer that a listener asks the kernel for, shared by its workers; net.core.rmem_max caps it").also(&["UDP_RCVBUF"], &[]),
+    key("receive", "rejected_bytes", Octets(limits::REJECTED_OCTETS), OfRange,
+        "Room for datagrams that made no sense, which /api/v1/rejected.pcap gives out; 0 keeps none, and so does an HTTP side without token that is not bound to loopback"),
     key("receive", "pin", Choice(&["auto", "on", "off"]), Preset::Text("auto"),
         "Pin workers to cores; auto does so when this process alone may use its cores"),
     key("receive", "steering", Choice(&["kernel", "source", "cpu", "random"]), Preset::Text("kernel"),

@@ -96,6 +96,16 @@ impl Settings {
                 "[decode] park_bytes",
             ),
             post(
+                "rejected datagrams",
+                if self.web.is_private() { self.collect.rejected_octets_max } else { 0 },
+                match (self.collect.rejected_octets_max, self.web.is_private()) {
+                    (0, _) => "none are kept".to_owned(),
+                    (_, true) => "datagrams that made no sense, for /api/v1/rejected.pcap".to_owned(),
+                    (_, false) => "none are kept: HTTP has no token and is not bound to loopback".to_owned(),
+                },
+                "[receive] rejected_bytes",
+            ),
+            post(
                 "queue",
                 queue_octets(slots, workers, batchers) + (slots + workers + 2 * batchers) * self.arena_octets(),
                 format!(

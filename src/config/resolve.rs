@@ -119,6 +119,7 @@ pub(super) fn settings(
             switch_id: values.text("switch_id.fixed").to_owned(),
             parked_octets_max: values.size("decode.park_bytes"),
             park_dir: park_dir(values, notes),
+            rejected_octets_max: values.size("receive.rejected_bytes"),
             parked_disk_octets_max: values.size("decode.park_disk_bytes"),
             learned_octets_max: values.size("decode.learned_bytes"),
             flow_batch_age: (interval / 4).min(Duration::from_millis(limits::FLOW_BATCH_AGE_MS_MAX)),

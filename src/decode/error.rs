@@ -130,6 +130,12 @@ impl SetDropKind {
         Self::OddPadding,
     ];
 
+    /// Its octets made no sense, as against what came without a template or met a bound.
+    #[must_use]
+    pub const fn is_malformed(self) -> bool {
+        matches!(self, Self::Malformed | Self::ReservedId | Self::BadRecord | Self::OddPadding)
+    }
+
     /// The `reason` label of `sets_undecodable_total`.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -34,6 +34,7 @@ pub use selection::{DecodeSettings, Elements, PostCounters, Profile, Selection};
 pub use sequence::{SequenceDelta, SequenceNote};
 pub use told::{LearnedBudget, Original, Originals};
 pub use wire::header::{Datagram, Header, identify};
+pub use wire::set::set_at;
 
 use wire::header::message_body;
 

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub octets_unparked: u64,
     /// Sets dropped, by `SetDropKind`.
     pub sets_dropped: [u32; SetDropKind::ALL.len()],
+    /// The first set whose octets made no sense: why, and the how-manieth of the datagram it was (0: one that had waited).
+    pub first_malformed: Option<(SetDropKind, u32)>,
     /// Flow records appended to the batch.
     pub records: u32,
     /// Of these, records whose sampling rate nothing told.
@@ -80,5 +82,8 @@ impl Outcome {
     #[cold]
     pub(crate) fn drop_set(&mut self, kind: SetDropKind) {
         self.sets_dropped[kind as usize] += 1;
+        if kind.is_malformed() {
+            self.first_malformed.get_or_insert((kind, self.sets_seen));
+        }
     }
 }

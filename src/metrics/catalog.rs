@@ -84,6 +84,19 @@ pub const CATALOG: &[Descriptor] = &[
     ),
     d("datagrams_refused_total", Counter, &["reason"], "Datagrams refused before decoding, by admission."),
     d("datagrams_rejected_total", Counter, &["reason"], "Datagrams of which nothing could be used."),
+    d(
+        "rejected_kept_total",
+        Counter,
+        &[],
+        "Datagrams kept for /api/v1/rejected.pcap: rejected ones, and such with sets or templates that made no sense.",
+    ),
+    d(
+        "rejected_not_kept_total",
+        Counter,
+        &[],
+        "Such datagrams that were not kept: too many a second, the ring was being read, or one was too large.",
+    ),
+    d("rejected_kept_bytes", Gauge, &[], "Octets of the ring that they are kept in."),
     d("datagrams_processed_total", Counter, &[], "Datagrams of which something was used."),
     d(
         "datagrams_trailing_octets_total",
@@ -242,6 +255,24 @@ pub const CATALOG: &[Descriptor] = &[
         Gauge,
         &[],
         "1 while a spool takes batches; 0 without one, or while it is full or its disk fails.",
+    ),
+    d(
+        "spool_damaged_records_total",
+        Counter,
+        &[],
+        "Records that were found damaged when a directory of the spool was opened, as far as they can be counted.",
+    ),
+    d(
+        "spool_foreign_files_total",
+        Counter,
+        &[],
+        "Files of another format, or unreadable ones, that were left alone when a directory of the spool was opened.",
+    ),
+    d(
+        "dead_letters_enabled",
+        Gauge,
+        &[],
+        "1 while records that the backend refuses for good are kept as dead letters; 0 without a data directory.",
     ),
     d(
         "ledger_imbalance_records",

@@ -7,6 +7,7 @@ use metrics::Histogram;
 use super::duplicates::Duplicates;
 use super::losses::{Losses, LostRun};
 use super::reasons::{FAULT_REASONS, REFUSE_REASONS};
+use super::rejected::RejectedFigures;
 use super::spooled::SpoolLevels;
 use super::{DROP_REASONS, Ledger, Level, RecordDrop, Registrar, SecretMetrics, Shape, Tally, WeightedHistogram};
 use crate::decode::{DecodeErrorKind, SetDropKind, TemplateEventKind};
@@ -30,6 +31,8 @@ pub struct Books {
     pub refused: Vec<Tally>,
     /// Datagrams: rejected by reason, in the order of `DecodeErrorKind::ALL`.
     pub rejected: Vec<Tally>,
+    /// The ring that keeps some of these, and of those that were used in part.
+    pub ring: RejectedFigures,
     /// Datagrams processed.
     pub processed: Tally,
     /// Datagrams with trailing octets.
@@ -165,6 +168,7 @@ impl Books {
             rejected: DecodeErrorKind::ALL
                 .map(|k| r.counter("datagrams_rejected_total", &[label("reason", k.label())]))
                 .into(),
+            ring: RejectedFigures::register(r),
             processed: r.counter("datagrams_processed_total", &[]),
             trailing: r.counter("datagrams_trailing_octets_total", &[]),
             sets_seen: r.counter("sets_seen_total", &[]),

@@ -17,6 +17,12 @@ pub struct SpoolLevels {
     pub limit: Tally,
     /// 1 while it takes batches (a level).
     pub enabled: Tally,
+    /// 1 while records that the backend refuses for good are kept as dead letters (a level).
+    pub dead_letters: Tally,
+    /// Records whose octets were found damaged when a directory was opened: never among those recovered.
+    pub damaged: Tally,
+    /// Files of another format, left alone.
+    pub foreign: Tally,
     /// Receive time of its oldest record, Unix nanoseconds; 0 if there is none (a level).
     pub oldest_receive_ns: Tally,
 }
@@ -28,6 +34,9 @@ impl SpoolLevels {
             records: r.level_u64("spool_records", &[]),
             limit: r.level_u64("spool_limit_bytes", &[]),
             enabled: r.level_u64("spool_enabled", &[]),
+            damaged: r.counter("spool_damaged_records_total", &[]),
+            foreign: r.counter("spool_foreign_files_total", &[]),
+            dead_letters: r.level_u64("dead_letters_enabled", &[]),
             ..Self::default()
         }
     }

@@ -9,8 +9,9 @@
 //! 2. **Durability.** What was committed is there after a crash until it was closed. With `fsync = always`
 //!    an entry is committed before the thread's turn ends that took it, with `interval` within 1 s by
 //!    default, with `never` when the kernel likes (a crash of the process alone loses nothing of it).
-//! 3. **At least once.** Closings are committed with the next ledger, 1 s later at most: after a crash what
-//!    was closed since then comes back, with the same id. What was under way is marked as repeated.
+//! 3. **At least once.** Closings are noted at once and committed with the next ledger, 1 s later at most. After a kill
+//!    what was under way comes back, with the same id and marked as repeated; after a crash of the machine also what was
+//!    closed in that second.
 //! 4. **Halves before the whole.** No ledger is written before all entries are committed, and no file is
 //!    deleted before the ledger that closes its entries (but on a full disk, where deleting comes first:
 //!    then a crash may bring entries back). So a split entry is durably closed only after its halves are
@@ -28,6 +29,7 @@ mod dead;
 mod disk;
 mod entry;
 mod frame;
+mod journal;
 mod ledger;
 mod octets;
 mod place;

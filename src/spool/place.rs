@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::limits;
 
@@ -50,6 +51,11 @@ pub(super) fn orphan(root: &Path, but: impl Fn(u32) -> bool) -> Option<Place> {
         }
     }
     None
+}
+
+/// When a file came to the directory or left it last; None if it is not there.
+pub(super) fn changed(root: &Path, number: u32) -> Option<SystemTime> {
+    fs::metadata(root.join(number.to_string())).and_then(|facts| facts.modified()).ok()
 }
 
 fn has_segments(path: &Path) -> bool {

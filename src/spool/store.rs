@@ -4,6 +4,7 @@
 //! of the file system, which change nothing that was promised. The order of writes that the promises of
 //! `spool` rest on is kept here and in `store::room`; what a crash left is read in `store::recover`.
 
+mod notes;
 mod recover;
 mod room;
 mod whose;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use super::disk::Disk;
 use super::entry::{Entry, EntryError};
 use super::frame::{Frame, HEAD_OCTETS, Head};
+use super::journal::Event;
 use super::segment::{HEADER_OCTETS, Header, VERSION};
 use super::stats::{SpoolDrop, Stats};
 use super::{Fsync, SpoolSettings, WhenFull};
@@ -63,6 +65,8 @@ struct Segment {
 pub(super) struct Leased {
     pub(super) position: Position,
     pub(super) entry: Entry,
+    /// It was handed out before and may have been accepted under its own id.
+    pub(super) doubtful: bool,
 }
 
 /// Why an entry was not appended.
@@ -147,6 +151,8 @@ pub(super) struct Store {
     /// Segments with octets of a failed write behind this length.
     untrimmed: BTreeMap<u64, u64>,
     ledger_dirty: bool,
+    /// Octets of the journal; None while nothing can be noted.
+    journal: Option<usize>,
     ledger_at: u64,
     expired_at: u64,
     /// Entries whose exporters may still be looked up in this turn.
@@ -378,7 +384,10 @@ impl Store {
             };
             self.ready.remove(&position);
             self.mark_leased(position);
-            return Ok(Some(Leased { position, entry: Entry { attempts, repeated, ..entry } }));
+            self.note(position, Event::Lent);
+            // A part inherits the mark from its whole, which was sent under another id.
+            let doubtful = repeated && (entry.part == 0 || !entry.repeated);
+            return Ok(Some(Leased { position, entry: Entry { attempts, repeated, ..entry }, doubtful }));
         }
         Ok(None)
     }
@@ -399,6 +408,7 @@ impl Store {
             return false;
         };
         self.stats.closed.add(records);
+        self.note(position, Event::Closed);
         self.close(position, None);
         true
     }
@@ -408,8 +418,12 @@ impl Store {
         let Some(slot) = self.slot_mut(position).filter(|slot| slot.fate == Fate::Leased) else { return };
         slot.attempts = slot.attempts.saturating_add(1);
         slot.repeated |= maybe_written;
+        let unwritten = !slot.repeated;
         if let Some(segment) = self.segments.get_mut(&position.0) {
             segment.leased -= 1;
+        }
+        if unwritten {
+            self.note(position, Event::Back);
         }
         self.set_aside(position, pause_ns);
         self.ledger_dirty = true;

@@ -48,6 +48,8 @@ pub struct Spooled {
     pub ticket: Ticket,
     /// The entry.
     pub entry: Entry,
+    /// It was handed out before and may have been accepted under its own id: so its parts would have others.
+    pub doubtful: bool,
 }
 
 /// What the spool held when it was told to end.

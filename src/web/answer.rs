@@ -22,13 +22,16 @@ pub(super) const HTML: &str = "text/html; charset=utf-8";
 pub(super) const SCRIPT: &str = "text/javascript; charset=utf-8";
 pub(super) const STYLE: &str = "text/css; charset=utf-8";
 
+/// pcapng has no registered type of its own.
+pub(super) const CAPTURE: &str = "application/octet-stream";
+
 /// What the page may do. Its script and style are files of their own, so that nothing inline has to be allowed; what
 /// came from the wire cannot become markup even by a mistake of ours (Trusted Types).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// Paths of the contract, as the 404 and the page list them.
-pub(super) const PATHS: [&str; 11] = [
+pub(super) const PATHS: [&str; 12] = [
     "/",
     "/health",
     "/livez",
@@ -40,6 +43,7 @@ pub(super) const PATHS: [&str; 11] = [
     "/api/v1/status",
     "/api/v1/ledger",
     "/api/v1/exporters",
+    "/api/v1/rejected.pcap",
 ];
 
 /// Status, type and body.
@@ -76,6 +80,11 @@ impl Answer {
 
     pub(super) fn not_found(error: &str) -> Self {
         Self::json(StatusCode::NOT_FOUND, &json!({ "error": error, "paths": PATHS }))
+    }
+
+    /// It is here, and not for everybody.
+    pub(super) fn forbidden(error: &str) -> Self {
+        Self::json(StatusCode::FORBIDDEN, &json!({ "error": error }))
     }
 
     pub(super) fn method_not_allowed() -> Self {
@@ -144,6 +153,10 @@ impl BodyBound {
         }
         if answer.content_type == HTML {
             headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        }
+        if answer.content_type == CAPTURE {
+            let name = HeaderValue::from_static("attachment; filename=\"rejected.pcapng\"");
+            headers.insert(header::CONTENT_DISPOSITION, name);
         }
         if let Some(seconds) = answer.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());

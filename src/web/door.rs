@@ -38,6 +38,7 @@ pub(super) struct Door {
     token: Option<Watched<Secret>>,
     tls: Option<Watched<ServerSide>>,
     metrics_open: bool,
+    is_private: bool,
     rate: Mutex<Budget>,
     guesses: Mutex<Guesses>,
     wrong_tokens: Throttle,
@@ -55,6 +56,7 @@ impl Door {
             token: token(&access.token)?,
             tls,
             metrics_open: access.metrics_open,
+            is_private: settings.is_private(),
             rate: Mutex::new(Budget::per_second(access.request_rate)),
             guesses: Mutex::new(Guesses::new()),
             wrong_tokens: Throttle::default(),
@@ -84,6 +86,11 @@ impl Door {
     pub(super) fn watched(&self) -> Vec<Arc<dyn Refresh>> {
         let token = self.token.iter().filter(|token| token.has_files()).map(Watched::shared);
         token.chain(self.tls.iter().map(Watched::shared)).collect()
+    }
+
+    /// True if who passes is on this machine or knows the token.
+    pub(super) const fn is_private(&self) -> bool {
+        self.is_private
     }
 
     /// Lets a request pass, or gives what it is answered instead.

@@ -51,6 +51,14 @@ pub struct WebSettings {
     pub access: WebAccess,
 }
 
+impl WebSettings {
+    /// True if only this machine or who knows the token gets answers that are not for everybody.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.bind.to_canonical().is_loopback() || self.access.token.is_some()
+    }
+}
+
 /// Who may ask the HTTP side, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebAccess {

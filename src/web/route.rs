@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::accept::{Format, negotiate};
-use super::answer::{Answer, BodyBound, HTML, PROMETHEUS, SCRIPT, STYLE};
+use super::answer::{Answer, BodyBound, CAPTURE, HTML, PROMETHEUS, SCRIPT, STYLE};
 use super::door::{Class, Door};
 use super::picture::Picture;
 use super::{Sources, duplicates, exporters, observation, status};
@@ -96,6 +96,7 @@ impl Desk {
             "/api/v1/status" => (Class::Guarded, Some(Self::status as _)),
             "/api/v1/ledger" => (Class::Guarded, Some(Self::ledger as _)),
             "/api/v1/duplicates" => (Class::Guarded, Some(Self::duplicates as _)),
+            "/api/v1/rejected.pcap" => (Class::Guarded, Some(Self::rejected as _)),
             "/api/v1/exporters" => (Class::Guarded, Some(Self::list as _)),
             _ if path.strip_prefix("/api/v1/exporters/").is_some_and(|rest| !rest.contains('/')) => {
                 (Class::Guarded, Some(Self::one as _))
@@ -203,6 +204,19 @@ impl Desk {
         let path = request.uri().path().trim_end_matches('/');
         let (address, query) = (path.rsplit('/').next().unwrap_or(""), request.uri().query().unwrap_or(""));
         exporters::one(&self.sources.exporter, &self.sources.metrics.books, address, query)
+    }
+
+    fn rejected<B>(&self, _: &Request<B>) -> Answer {
+        if !self.door.is_private() {
+            return Answer::forbidden(
+                "captures hold what was on the wire, and this port is open to whoever reaches it: set [http] token_file, \
+                 or bind it to loopback ([http] bind_host = \"127.0.0.1\")",
+            );
+        }
+        match (self.sources.rejected)() {
+            Some(capture) => Answer::text(CAPTURE, capture),
+            None => Answer::not_found("no datagrams are kept: set [receive] rejected_bytes above 0"),
+        }
     }
 
     /// The exporters, no older than SNAPSHOT_AGE_MS, in the order of lists.

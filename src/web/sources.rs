@@ -256,6 +256,8 @@ pub struct Sources {
     pub exporters: Ask<Vec<ExporterRow>>,
     /// Listeners whose ports other processes share, with the number of their sockets.
     pub shared_ports: Ask<Vec<(String, usize)>>,
+    /// Datagrams that made no sense, as a capture file; None if none are kept.
+    pub rejected: Ask<Option<Vec<u8>>>,
     /// The exporters of an address in full, one a tenant.
     pub exporter: AskAddress<DetailRow>,
 }

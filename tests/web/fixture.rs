@@ -144,6 +144,7 @@ pub fn start_with(access: WebAccess) -> Fixture {
             }
         }),
         shared_ports: Box::new(Vec::new),
+        rejected: Box::new(|| Some(b"a capture".to_vec())),
         exporter: Box::new(|address, _| {
             Ok(exporters().into_iter().filter(|row| row.address == address).map(detail).collect())
         }),

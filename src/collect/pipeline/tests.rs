@@ -29,6 +29,7 @@ fn rig_with(batch_age: Duration, settings: &CollectSettings) -> Rig {
         metrics: metrics.worker(0),
         sender: Box::new(queue.clone()),
         listeners: vec!["l0".into()],
+        rejected: None,
         batch_age_ns: u64::try_from(batch_age.as_nanos()).expect("short"),
         window: 128,
     });
@@ -183,6 +184,37 @@ fn a_port_that_sends_templates_gets_a_domain_of_its_own_although_it_was_cached()
     let ledger = rig.metrics.books.ledger();
     assert_eq!((ledger.sets_seen, ledger.sets_explained), (5, 5));
     assert_eq!((ledger.datagrams_explained, rig.table.snapshot(0)[0].datagrams), (4, 4));
+}
+
+#[test]
+fn what_made_no_sense_is_kept_with_the_reason() {
+    let mut rig = rig(Duration::ZERO);
+    let local = vec![("l0".to_owned(), SocketAddr::from(([127, 0, 0, 1], 2_055)))];
+    let ring = Arc::new(Rejected::new(1 << 20, local, rig.metrics.books.ring.clone()));
+    rig.pipeline.sampler = Sampler::new(Some(Arc::clone(&ring)));
+    let good = v5(1, 0, 0);
+    // Templates that are only waited for make sense.
+    let waits = message(9, 1, &[set(300, &[1, 2])]);
+    let odd_set = message(9, 2, &[set(300, &[1, 2]), set(5, &[7])]);
+    let bad_template = message(9, 3, &[set(0, &[256, 1, 1, 0])]);
+    rig.pipeline.begin(1);
+    for octets in [&good, &waits, &odd_set, &bad_template, &vec![0xff; 9], &good[..30].to_vec()] {
+        rig.pipeline.take(0, &raw(octets), 1_700_000_000_000_000_001);
+    }
+    rig.pipeline.decoder = |_, _, _, _| panic!("over this datagram");
+    rig.pipeline.take(0, &raw(&good), 8);
+    rig.pipeline.end();
+    let file = String::from_utf8_lossy(&ring.capture()).into_owned();
+    let comments = [
+        "1 sets dropped, 0 template records refused; the first: reserved_id at octet 28, set 5",
+        "0 sets dropped, 1 template records refused",
+        "rejected: unsupported_version at octet 0",
+        "rejected: bad_length at octet 2",
+        "rejected: panic at octet 0",
+    ];
+    let places: Vec<_> = comments.iter().map(|c| file.find(c).unwrap_or_else(|| panic!("{c}: {file}"))).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert_eq!((rig.metrics.books.ring.kept.value(), rig.metrics.books.ring.not_kept.value()), (5, 0));
 }
 
 #[test]

@@ -49,6 +49,23 @@ impl<'a> Sets<'a> {
     }
 }
 
+/// Where the set number `nth` (from 1) of a NetFlow v9 or IPFIX datagram begins, and its id as its header says; None
+/// for other versions, and where there is none. For reports: it walks the datagram again.
+#[must_use]
+pub fn set_at(version: Version, datagram: &[u8], nth: u32) -> Option<(u32, u16)> {
+    let message_header = match version {
+        Version::V9 => 20,
+        Version::Ipfix => 16,
+        _ => return None,
+    };
+    let mut sets = Sets::new(version, datagram.get(message_header..)?);
+    for _ in 1..nth.max(1) {
+        sets.next()?.ok()?;
+    }
+    let (_, (id, _)) = header(sets.rest).ok()?;
+    (nth > 0).then_some((u32::try_from(datagram.len() - sets.rest.len()).ok()?, id))
+}
+
 fn header(octets: &[u8]) -> IResult<&[u8], (u16, u16)> {
     (be_u16, be_u16).parse(octets)
 }
@@ -99,6 +116,18 @@ mod tests {
             assert_eq!(ids(Version::V9, &octets), [Ok(257), Err(MalformedSet)], "{length}");
         }
         assert_eq!(ids(Version::V9, &[1, 0, 0, 4]), [Ok(256)]);
+    }
+
+    #[test]
+    fn a_set_is_found_again_by_its_number() {
+        let datagram = [&[0; 20][..], &[1, 0, 0, 6, 9, 9, 1, 1, 0, 4, 1, 7, 0, 3]].concat();
+        let found = |nth| set_at(Version::V9, &datagram, nth);
+        assert_eq!([found(1), found(2), found(3)], [Some((20, 256)), Some((26, 257)), Some((30, 263))]);
+        assert_eq!([found(0), found(4), found(u32::MAX)], [None; 3]);
+        assert_eq!(set_at(Version::V5, &datagram, 1), None);
+        for end in 0..datagram.len() {
+            let _ = set_at(Version::V9, &datagram[..end], 3);
+        }
     }
 
     #[test]

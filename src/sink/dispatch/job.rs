@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub(super) accepts_at_split: Option<u64>,
     /// Acceptances of the line when the first strike fell.
     pub(super) accepts_at_first_strike: u64,
+    /// A request with it, under this id, may have been accepted: its parts would double records under others.
+    pub(super) doubtful: bool,
     /// In the side lane: it failed while others passed.
     pub(super) suspect: bool,
     /// The spool's, if it was handed out by it: then its records stand in the spool's books, and it holds no budget.
@@ -68,6 +70,15 @@ pub(super) enum Fate {
     Halved(Box<Job>),
 }
 
+/// What happened to a batch of the spool before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Past {
+    /// Its records may have been written.
+    pub(super) repeated: bool,
+    /// It may have been accepted under its own id.
+    pub(super) doubtful: bool,
+}
+
 /// What a part inherits from what it was split off.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shares {
@@ -93,6 +104,7 @@ impl Job {
             accepts_at_first_try: None,
             accepts_at_split: None,
             accepts_at_first_strike: 0,
+            doubtful: false,
             suspect: false,
             ticket: None,
         }

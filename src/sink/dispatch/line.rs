@@ -144,6 +144,8 @@ impl Line {
         self.suspects_under_way -= usize::from(job.suspect);
         self.spooled_under_way -= usize::from(job.ticket.is_some());
         job.repeated = verdict.maybe_written;
+        // Nobody answered: it may have been accepted.
+        job.doubtful |= verdict.maybe_written && verdict.suspicion < Suspicion::Split;
         let mut was_probe = false;
         if let Health::Sick(sick) = &mut self.health
             && sick.probe == Some(job.order)
@@ -282,13 +284,13 @@ impl Line {
             return self.environment(job, after, was_probe, now);
         }
         let single = job.batch.records <= 1;
-        let convicted = others_passed && job.strikes >= limits::POISON_STRIKES;
+        let convicted = others_passed && job.strikes >= strikes_of(&job);
         if convicted && single && suspicion == Suspicion::Poison {
             self.forget(job.oldest_receive);
             return Fate::Dropped(job, RecordDrop::DeliveryPoison);
         }
         // A part is split at its first failure: what it is a part of has been convicted already.
-        if (convicted || job.suspect) && !single && suspicion >= Suspicion::Split {
+        if (convicted || job.suspect && !job.doubtful) && !single && suspicion >= Suspicion::Split {
             let slot = self.next_split.max(now);
             self.next_split = slot + SECOND_NS / limits::POISON_SPLITS_PER_S;
             return self.split(job, slot);
@@ -318,7 +320,8 @@ impl Line {
         }
         // On the strength of what was accepted before it was tried, a batch is halved once and no record
         // is given up: a backend that begins to refuse everything must not cost anything.
-        if !single && (others_passed || job.batch.part == 0) {
+        let doubtful = job.doubtful && job.strikes + 1 < limits::POISON_STRIKES_DOUBTFUL;
+        if !single && !doubtful && (others_passed || job.batch.part == 0) {
             return self.split(job, now);
         }
         self.strike(&mut job);
@@ -433,6 +436,12 @@ impl Line {
             }
         }
     }
+}
+
+/// Failures for which a batch is taken to be at fault itself. A split changes ids: what may have been accepted is not split
+/// for what chance brings about.
+const fn strikes_of(job: &Job) -> u32 {
+    if job.doubtful { limits::POISON_STRIKES_DOUBTFUL } else { limits::POISON_STRIKES }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Dispatch;
 use super::books::drop_entry;
 use super::inlet::IntoSpool;
-use super::job::Job;
+use super::job::{Job, Past};
 use crate::limits;
 use crate::metrics::RecordDrop;
 use crate::sink::SpoolMode;
@@ -94,11 +94,11 @@ impl Dispatch {
     /// Takes over what the spool has ready: it never has more out than its bounds allow.
     pub(super) fn take_from_spool(&mut self) {
         let Some(spool) = &mut self.spool else { return };
-        while let Some(Spooled { ticket, entry }) = spool.outlet.next() {
+        while let Some(Spooled { ticket, entry, doubtful }) = spool.outlet.next() {
             spool.busy_at = Instant::now();
-            let (records, repeated) = (u64::from(entry.records), entry.repeated);
+            let (records, past) = (u64::from(entry.records), Past { repeated: entry.repeated, doubtful });
             match batch_of(entry) {
-                Ok(batch) => self.line.push_spooled(batch, ticket, repeated, self.clock.monotonic_ns()),
+                Ok(batch) => self.line.push_spooled(batch, ticket, past, self.clock.monotonic_ns()),
                 Err((reason, entry)) => {
                     tracing::error!(%reason, records, "a batch of the spool cannot be sent: it was dropped");
                     drop_entry(&self.metrics.books, RecordDrop::DeliveryUnreadable, &entry);

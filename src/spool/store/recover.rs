@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use super::super::disk::{Disk, remove_if_there, replace_file};
+use super::super::journal::{Event, Events};
 use super::super::ledger::{Closed, Ledger, LedgerError};
 use super::super::segment::{Formats, Reading, Scan};
 use super::super::stats::Stats;
@@ -20,6 +21,13 @@ use crate::limits;
 const LEDGER_FOREIGN: &str = "ledger.foreign";
 /// Octets of a segment that are read: one may be larger than its bound by an entry.
 const READ_MAX: usize = limits::SPOOL_SEGMENT_OCTETS.max as usize + 2 * limits::SPOOL_ENTRY_OCTETS_MAX;
+
+/// What the process before has said of its entries.
+struct Past {
+    ledger: Ledger,
+    /// Since the ledger.
+    events: Events,
+}
 
 /// Id and part of an entry.
 type Identity = ([u8; 16], u64);
@@ -63,6 +71,7 @@ impl Store {
             finished: BTreeSet::new(),
             untrimmed: BTreeMap::new(),
             ledger_dirty: false,
+            journal: None,
             ledger_at: now,
             expired_at: now,
             names_left: limits::SPOOL_NAMED_MAX,
@@ -74,19 +83,22 @@ impl Store {
             }
             numbers.extend(number_of(&name));
         }
-        let ledger = store.read_ledger()?;
+        let (events, noted) = store.read_journal();
+        let past = Past { ledger: store.read_ledger()?, events };
+        let ledger = &past.ledger;
         let known = ledger.segments.keys().chain(numbers.iter()).max().map_or(0, |highest| highest.saturating_add(1));
         store.next = ledger.next.max(known).max(1);
         let mut identities = HashMap::new();
         for number in numbers {
             beat();
-            if let Err(error) = store.load(number, &ledger, formats, &mut identities) {
+            if let Err(error) = store.load(number, &past, formats, &mut identities) {
                 // One bad file must not hide the others.
                 store.stats.disk_errors.add(1);
                 store.stats.foreign_files.add(1);
                 tracing::warn!(segment = number, %error, "a segment of the spool could not be read: it is left alone");
             }
         }
+        store.begin_journal(noted);
         store.count_once(&identities);
         let recovered = store.live_records();
         store.stats.recovered.add(recovered);
@@ -124,7 +136,7 @@ impl Store {
     fn load(
         &mut self,
         number: u64,
-        ledger: &Ledger,
+        past: &Past,
         formats: &Formats,
         identities: &mut HashMap<Identity, Vec<Position>>,
     ) -> io::Result<()> {
@@ -147,7 +159,7 @@ impl Store {
                 super::super::segment::read_segment(&octets)
             }
         };
-        self.take_in(number, octets.len() as u64, &scan, ledger, identities);
+        self.take_in(number, octets.len() as u64, &scan, past, identities);
         Ok(())
     }
 
@@ -156,7 +168,7 @@ impl Store {
         number: u64,
         octets: u64,
         scan: &Scan,
-        ledger: &Ledger,
+        past: &Past,
         identities: &mut HashMap<Identity, Vec<Position>>,
     ) {
         self.stats.damaged_entries.add(scan.damage.entries);
@@ -165,7 +177,7 @@ impl Store {
         let created_ns = scan.header.map_or(0, |header| header.created_ns);
         // Without a header the number must do: closings are believed.
         let same = |closed: &&Closed| scan.header.is_none() || closed.created_ns == created_ns;
-        let closed = ledger.segments.get(&number).filter(same);
+        let closed = past.ledger.segments.get(&number).filter(same);
         let created_ns = if scan.header.is_none() { closed.map_or(0, |closed| closed.created_ns) } else { created_ns };
         let segment = Segment { created_ns, octets, slots: Vec::new(), records: 0, live: 0, leased: 0 };
         self.segments.insert(number, segment);
@@ -181,8 +193,15 @@ impl Store {
             let head = &placed.head;
             let position = (number, head.index);
             self.fill_gap(number, head.index);
-            let gone = closed.is_some_and(|closed| closed.has(head.index));
-            let row = ledger.rows.get(&position);
+            let noted =
+                past.events.get(&position).filter(|(created, _)| *created == created_ns).map(|(_, event)| *event);
+            let gone = noted == Some(Event::Closed) || closed.is_some_and(|closed| closed.has(head.index));
+            let row = past.ledger.rows.get(&position);
+            let lent = match noted {
+                None => row.is_some_and(|row| row.repeated),
+                Some(event) => event != Event::Back,
+            };
+            self.ledger_dirty |= noted.is_some();
             let slot = Slot {
                 first_receive_ns: head.first_receive_ns,
                 last_receive_ns: head.last_receive_ns,
@@ -190,7 +209,7 @@ impl Store {
                 octets: u32::try_from(head.frame_octets()).unwrap_or(u32::MAX),
                 records: head.records,
                 attempts: row.map_or(head.attempts, |row| row.attempts.max(head.attempts)),
-                repeated: head.repeated || row.is_some_and(|row| row.repeated),
+                repeated: head.repeated || lent,
                 fate: if gone { Fate::Gone } else { Fate::Ready },
             };
             self.restore(position, slot);

@@ -169,6 +169,7 @@ impl Store {
         let octets = self.ledger().octets();
         replace_file(self.disk.as_mut(), LEDGER, &octets, self.settings.durable())?;
         self.ledger_dirty = false;
+        self.begin_journal(0);
         self.ledger_at = self.clock.monotonic_ns();
         Ok(())
     }

@@ -113,6 +113,68 @@ fn what_comes_back_waits_and_nothing_waits_behind_it() {
 }
 
 #[test]
+fn a_kill_knows_what_was_lent_and_what_was_closed_before_the_next_ledger() {
+    let bench = Bench::new();
+    let mut store = bench.open();
+    for n in 0..5 {
+        store.append(&entry(n, 2)).unwrap();
+    }
+    store.maintain().unwrap();
+    let lent: Vec<_> = (0..4).map(|_| lease(&mut store).unwrap()).collect();
+    assert!(lent.iter().all(|leased| !leased.doubtful && !leased.entry.repeated));
+    assert!(store.acknowledge(lent[0].position));
+    store.give_back(lent[1].position, 0, false);
+    store.give_back(lent[2].position, 0, true);
+    // No ledger is written: the process is gone.
+    for _ in 0..2 {
+        drop(store);
+        store = bench.open();
+        let again: Vec<_> = std::iter::from_fn(|| lease(&mut store)).collect();
+        let known: Vec<_> = again.iter().map(|l| (seed(&l.entry), l.entry.repeated, l.doubtful)).collect();
+        assert_eq!(known, [(1, false, false), (2, true, true), (3, true, true), (4, false, false)]);
+        assert_eq!((store.stats.recovered.value(), store.stats.imbalance()), (8, 0));
+        // Notes go on behind those that were found.
+        for leased in again {
+            let unwritten = !leased.entry.repeated;
+            store.give_back(leased.position, 0, !unwritten);
+        }
+    }
+    store.write_ledger().unwrap();
+    assert!(bench.disk.octets("journal").is_empty());
+}
+
+#[test]
+fn halves_inherit_the_mark_and_not_the_doubt() {
+    let bench = Bench::new();
+    let mut store = bench.open();
+    store.append(&entry(1, 4)).unwrap();
+    let whole = lease(&mut store).unwrap();
+    let parts = halves(&whole.entry).map(|part| Entry { repeated: true, ..part });
+    store.replace(whole.position, &parts).unwrap();
+    let first = lease(&mut store).unwrap();
+    assert_eq!((first.entry.part, first.entry.repeated, first.doubtful), (1, true, false));
+    drop(store);
+    let mut store = bench.open();
+    assert!(lease(&mut store).unwrap().entry.part == 1);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_costs_no_more_than_the_ledger_alone_would() {
+    let bench = Bench::new();
+    let mut store = bench.open();
+    for n in 0..3 {
+        store.append(&entry(n, 1)).unwrap();
+    }
+    store.maintain().unwrap();
+    bench.disk.fail(0, Fault::Error(io::ErrorKind::Other));
+    let first = lease(&mut store).unwrap();
+    assert!(store.acknowledge(first.position));
+    drop(store);
+    let mut store = bench.open();
+    assert_eq!(seeds(&mut store), [0, 1, 2], "it comes once more");
+}
+
+#[test]
 fn attempts_and_what_was_under_way_survive_the_end() {
     let bench = Bench::new();
     let mut store = bench.open();

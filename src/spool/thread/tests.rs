@@ -82,7 +82,7 @@ fn entries_go_in_and_come_out_and_the_waker_is_called() {
         bench.offer(&entry(n, 4));
     }
     for n in 0..20 {
-        let Spooled { ticket, entry: found } = bench.next();
+        let Spooled { ticket, entry: found, .. } = bench.next();
         assert_eq!(found, entry(n, 4));
         bench.outlet.close(ticket);
     }

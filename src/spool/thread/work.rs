@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -18,16 +18,17 @@ use super::super::entry::Entry;
 use super::super::place::{self, Place};
 use super::super::segment::FORMATS;
 use super::super::stats::{SpoolDrop, SpoolState, Stats};
-use super::super::store::{AppendError, Position, Store, StoreSettings, is_full, nanoseconds};
+use super::super::store::{AppendError, Leased, Position, Store, StoreSettings, is_full, nanoseconds};
 use super::{Message, SpoolReport, Spooled, Ticket, Waker, Way};
 use crate::clock::Clock;
 use crate::limits;
+use crate::metrics::Tally;
 use crate::throttle::Throttle;
 
 /// Messages taken in one turn: then the disk has its turn.
 const INTAKE: usize = 256;
 const MS_NS: u64 = 1_000_000;
-/// A directory with nothing for us is not looked at again for an hour.
+/// A directory with nothing for us is not looked at again for an hour, unless it changes.
 const BARREN_NS: u64 = 3_600_000 * MS_NS;
 
 /// A directory that is open, and held.
@@ -67,7 +68,8 @@ pub(super) struct Work {
     own: Option<Opened>,
     adopted: Option<Opened>,
     adopt_at: u64,
-    barren: BTreeMap<u32, u64>,
+    /// Until when it is passed by, if nothing has come or gone there since.
+    barren: BTreeMap<u32, (u64, Option<SystemTime>)>,
     in_hand: VecDeque<Box<Entry>>,
     leases: HashMap<u64, Lease>,
     leased_octets: u64,
@@ -244,7 +246,27 @@ impl Work {
         let disk = Box::new(Directory::new(path, self.settings.room_of)?);
         let settings = StoreSettings::new(&self.settings, disk.as_ref() as &dyn Disk)?;
         let beat = &mut || self.beat();
-        Store::open(disk, settings, &FORMATS, self.clock.clone(), self.stats.clone(), beat)
+        let found = || {
+            let stats = &self.stats;
+            [&stats.damaged_entries, &stats.damaged_records, &stats.foreign_files, &stats.ledgers_lost]
+                .map(Tally::value)
+        };
+        let before = found();
+        let store = Store::open(disk, settings, &FORMATS, self.clock.clone(), self.stats.clone(), beat)?;
+        let after = found();
+        if after != before {
+            let [batches, records, foreign_files, ledgers] = std::array::from_fn(|i| after[i] - before[i]);
+            tracing::warn!(
+                directory = %path.display(),
+                damaged_batches = batches,
+                damaged_records = records,
+                foreign_files,
+                damaged_ledgers = ledgers,
+                "not all of the spool can be read: what is damaged is lost and counted, files of another version are left \
+                 alone, without a ledger some batches come twice"
+            );
+        }
+        Ok(store)
     }
 
     fn append_what_is_in_hand(&mut self) -> io::Result<()> {
@@ -341,8 +363,9 @@ impl Work {
                     self.leases.insert(self.tickets, Lease { whose, position: leased.position, octets });
                     self.leased_octets += octets;
                     // Room for all leases is in the hand-over; one that nobody takes any more stays on disk.
+                    let Leased { entry, doubtful, .. } = leased;
                     let ticket = Ticket { number: self.tickets, records };
-                    let _ = self.ready.try_send(Spooled { ticket, entry: leased.entry });
+                    let _ = self.ready.try_send(Spooled { ticket, entry, doubtful });
                     (self.waker)();
                 }
                 // What was there was too old or damaged.
@@ -370,7 +393,7 @@ impl Work {
                 && let Some(Opened { store, place }) = self.adopted.take()
             {
                 store.forget();
-                self.barren.insert(place.number, self.clock.monotonic_ns().saturating_add(BARREN_NS));
+                self.pass_by(&place);
             }
             return;
         }
@@ -379,9 +402,13 @@ impl Work {
             return;
         }
         self.adopt_at = now.saturating_add(limits::SPOOL_ADOPT_MS * MS_NS);
-        self.barren.retain(|_, until| *until > now);
+        self.barren.retain(|_, (until, _)| *until > now);
         let own = self.own.as_ref().map(|own| own.place.number);
-        let skipped = |number: u32| own == Some(number) || self.barren.contains_key(&number);
+        let root = &self.settings.root;
+        // Another process may have used it since, and be gone as well.
+        let same =
+            |number: u32| self.barren.get(&number).is_some_and(|(_, mark)| *mark == place::changed(root, number));
+        let skipped = |number: u32| own == Some(number) || same(number);
         let Some(place) = place::orphan(&self.settings.root, skipped) else { return };
         match self.open_store(&place.path) {
             Ok(store) => {
@@ -392,9 +419,15 @@ impl Work {
             Err(error) => {
                 self.stats.disk_errors.add(1);
                 tracing::warn!(directory = %place.path.display(), %error, "a directory of the spool cannot be taken over");
-                self.barren.insert(place.number, now.saturating_add(BARREN_NS));
+                self.pass_by(&place);
             }
         }
+    }
+
+    /// What is still there is not for us.
+    fn pass_by(&mut self, place: &Place) {
+        let until = self.clock.monotonic_ns().saturating_add(BARREN_NS);
+        self.barren.insert(place.number, (until, place::changed(&self.settings.root, place.number)));
     }
 
     fn end(&mut self) -> SpoolReport {

@@ -27,6 +27,7 @@ fn parking_rig(dir: &Path, octets_max: u64) -> (Rig, ParkDisk) {
         metrics: metrics.worker(0),
         sender: Box::new(queue.clone()),
         listeners: vec!["l0".into()],
+        rejected: None,
         batch_age_ns: SECOND,
         window: 128,
     });

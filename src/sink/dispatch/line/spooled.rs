@@ -6,7 +6,7 @@
 
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::super::job::{Fate, Job, Order};
+use super::super::job::{Fate, Job, Order, Past};
 use super::{Line, SECOND_NS};
 use crate::limits;
 use crate::sink::encode::EncodedBatch;
@@ -17,12 +17,13 @@ pub(super) const AGE_OF_LOANS: u64 = u64::MAX;
 
 impl Line {
     /// Takes what the spool handed out at `now`.
-    pub(in super::super) fn push_spooled(&mut self, batch: EncodedBatch, ticket: Ticket, repeated: bool, now: u64) {
+    pub(in super::super) fn push_spooled(&mut self, batch: EncodedBatch, ticket: Ticket, past: Past, now: u64) {
         let mut job = self.arrive(batch, 0);
         self.forget(std::mem::replace(&mut job.oldest_receive, AGE_OF_LOANS));
         *self.oldest.entry(AGE_OF_LOANS).or_default() += 1;
         let suspect = job.batch.part != 0;
-        let job = Box::new(Job { ticket: Some(ticket), repeated, suspect, ..job });
+        let Past { repeated, doubtful } = past;
+        let job = Box::new(Job { ticket: Some(ticket), repeated, doubtful, suspect, ..job });
         if suspect {
             // A part has failed as a whole, which may make the backend fail: at the pace of splits, of two halves each.
             let at = self.next_split.max(now);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::super::job::Past;
 use super::*;
 use crate::sink::ExporterRun;
 use crate::sink::encode::Format;
@@ -81,7 +82,7 @@ impl Bench {
     fn push_spooled(&mut self, serials: std::ops::Range<u32>) {
         self.held += serials.len();
         let ticket = Ticket::of(u64::from(serials.start));
-        self.line.push_spooled(batch(serials), ticket, false, self.now);
+        self.line.push_spooled(batch(serials), ticket, Past::default(), self.now);
     }
 
     fn sent(&mut self) -> Box<Job> {
@@ -446,7 +447,7 @@ fn the_spools_batches_are_halved_on_disk_and_their_parts_are_under_suspicion() {
     assert_eq!(bench.halved, [vec![0, 1, 2, 3]]);
     let (part, _) = batch(0..4).split().unwrap();
     bench.held += 2;
-    bench.line.push_spooled(part, Ticket::of(9), true, bench.now);
+    bench.line.push_spooled(part, Ticket::of(9), Past { repeated: true, doubtful: false }, bench.now);
     let part = bench.sent();
     assert!(part.suspect && part.repeated);
     bench.status(part, 201);
@@ -471,4 +472,45 @@ fn what_goes_to_the_spool_goes_oldest_first_and_may_come_back() {
     assert_eq!(taken, [0, 1, 1, 2, 3], "the failed one is the oldest, the spool's own is not taken");
     assert_eq!((bench.line.fresh_waiting(), bench.line.take_loans().len(), bench.line.waiting()), (0, 1, 0));
     assert!(bench.line.oldest_receive().is_none());
+}
+
+/// Tries with a batch of the spool while others pass, and whether it was halved then; given back, it is lent again.
+fn tries(past: Past, status: impl Fn(u32) -> u16) -> (u32, bool) {
+    let (mut bench, mut tries) = (Bench::new(4), 0);
+    for n in 100..2_000 {
+        bench.push(n..n + 1);
+        let lent = bench.line.has_loans();
+        if !lent && (tries == 0 || bench.given_back.pop().is_some()) {
+            bench.held += 4;
+            bench.line.push_spooled(batch(0..4), Ticket::of(1), past, bench.now);
+        }
+        bench.work(4, &mut |serials, _| {
+            tries += u32::from(serials.len() == 4);
+            if serials.len() == 4 { status(tries) } else { 201 }
+        });
+        if !bench.halved.is_empty() || bench.delivered.iter().any(|serials| serials.len() == 4) {
+            break;
+        }
+    }
+    (tries, !bench.halved.is_empty())
+}
+
+#[test]
+fn what_may_have_been_accepted_is_not_split_for_what_chance_brings_about() {
+    let (known, lent) = (Past { repeated: true, doubtful: false }, Past { repeated: true, doubtful: true });
+    for status in [500, 400] {
+        let (few, halved) = tries(known, |_| status);
+        assert!(halved && few <= limits::POISON_STRIKES + 2, "{status}: {few}");
+        let (many, halved) = tries(lent, |_| status);
+        assert!(halved && many >= limits::POISON_STRIKES_DOUBTFUL, "{status}: {many}");
+    }
+    let chance = |tries| if tries < limits::POISON_STRIKES_DOUBTFUL { 500 } else { 201 };
+    assert_eq!(tries(lent, chance), (limits::POISON_STRIKES_DOUBTFUL, false));
+    // Nobody answered the first time: from then on it may be there.
+    let mut bench = Bench::new(1);
+    bench.push_spooled(0..4);
+    let job = bench.sent();
+    bench.judged(job, &of_fault(Fault::Timeout, true));
+    let job = bench.line.take_loans().pop().expect("it waits");
+    assert!(job.doubtful && job.repeated);
 }

@@ -1,6 +1,6 @@
 //! The wiring, top to bottom: what starts in which order, what a signal does, how the process drains.
 //!
-//! Start: metrics -> spool -> delivery -> queue -> sockets -> batchers -> workers -> monitor -> HTTP. Nothing
+//! Start: metrics -> spool -> delivery -> queue -> learned state -> sockets -> batchers -> workers -> monitor -> HTTP. Nothing
 //! receives before everything behind it runs. Drain, in one place: [`Running::drain`]. Only main and
 //! the tools may import this module.
 
@@ -10,6 +10,7 @@ mod reload;
 pub(crate) mod rows;
 mod signals;
 mod spool;
+mod state;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Once, OnceLock};
 use anyhow::Context as _;
 
 use crate::clock::Clock;
-use crate::collect::{self, Collector, Company, ExporterDetail, ExporterTable, Workers};
+use crate::collect::{self, Collector, Company, ExporterDetail, ExporterTable, LearnedTable, Workers};
 use crate::config::{Loaded, Settings, instance};
 use crate::metrics::{Ledger, Metrics, Shape};
 use crate::monitor::{Heartbeats, Monitor, MonitorInputs};
@@ -36,6 +37,7 @@ use leaving::{Entry, HangWatch, LastResort};
 use reload::Outcome;
 pub use signals::Signals;
 use spool::RunningSpool;
+use state::RunningState;
 
 /// Share of `batch_interval` that a worker's batch may wait at most before the batcher's own begins.
 const WORKER_SHARE_OF_INTERVAL: u32 = 4;
@@ -88,6 +90,7 @@ pub struct Running {
     batchers: Batchers,
     sink: RunningSink,
     spool: RunningSpool,
+    state: RunningState,
     monitor: Monitor,
     // Reads secrets and certificates again for as long as it is held.
     _refresher: Refresher,
@@ -145,10 +148,12 @@ impl App {
             // Nobody could download them.
             settings.collect.rejected_octets_max = 0;
         }
-        let collector = Collector::bind_with(settings.collect.clone(), &mut entry.inherited, clock.clone(), &metrics)?;
+        let state = state::open(settings.kept_state(), &clock, &metrics);
+        let (collect, teach) = (settings.collect.clone(), |table: &LearnedTable| state.load(table));
+        let collector = Collector::bind_taught(collect, &mut entry.inherited, clock.clone(), &metrics, teach)?;
         leaving::keep_sockets(&collector, &entry.notifier);
         let (listeners, table, company) = (collector.addresses(), collector.table(), collector.company());
-        let rejected = collector.rejected();
+        let (rejected, learned) = (collector.rejected(), collector.learned());
         let batchers =
             queue::spawn_batchers(&settings.queue, receiver, outlet, clock.clone(), metrics.batchers().to_vec())
                 .context("the batcher threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
@@ -159,6 +164,7 @@ impl App {
         let workers = collector
             .start(senders, metrics.workers().to_vec())
             .context("the worker threads cannot start; check the process's limits (ulimit -u, pids.max)")?;
+        let state = state.start(learned)?;
         let monitor = start_monitor(&settings, &clock, &metrics, &table, &listeners);
         let course = Arc::new(Course::default());
         let (outcome, aim) = (Outcome::started(clock.unix_ns()), sink.aim());
@@ -190,6 +196,7 @@ impl App {
             batchers,
             sink,
             spool,
+            state,
             monitor,
             _refresher: refresher,
             web,
@@ -418,6 +425,9 @@ impl Running {
         }
         if self.spool.has_ended() {
             return Some("the spool ended by itself".to_owned());
+        }
+        if self.state.has_ended() {
+            return Some("keeping of learned state ended by itself".to_owned());
         }
         match &self.sink {
             RunningSink::Backend(sink) if sink.has_ended() => Some("delivery ended by itself".to_owned()),

@@ -24,6 +24,7 @@ pub mod collect;
 pub mod decode;
 pub mod queue;
 pub mod secret;
+pub mod share;
 pub mod sink;
 pub mod spool;
 pub mod tls;

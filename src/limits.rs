@@ -7,8 +7,9 @@ mod leaving;
 mod ledger;
 mod rejected;
 mod spool;
+mod state;
 
-pub use {leaving::*, ledger::*, rejected::*, spool::*};
+pub use {leaving::*, ledger::*, rejected::*, spool::*, state::*};
 
 /// A setting's default with the range that `check` accepts.
 #[derive(Debug, Clone, Copy)]

@@ -18,6 +18,7 @@ mod reasons;
 mod rejected;
 mod secrets;
 mod spooled;
+mod state;
 mod text;
 
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
@@ -34,6 +35,7 @@ pub use reasons::{FAULT_REASONS, HINT_REASONS, REFUSE_REASONS};
 pub use rejected::RejectedFigures;
 pub use secrets::SecretMetrics;
 pub use spooled::SpoolLevels;
+pub use state::StateMetrics;
 pub use text::{ExporterFigures, exporters_text};
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +147,7 @@ pub struct Metrics {
     web: WebMetrics,
     secrets: SecretMetrics,
     config: ConfigMetrics,
+    state: StateMetrics,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -253,6 +256,7 @@ impl Metrics {
         let config = ConfigMetrics::register(&mut registrar);
         let sink = SinkMetrics::register(&mut registrar, &books, &secrets, shape);
         let web = WebMetrics::register(&mut registrar);
+        let state = StateMetrics::register(&mut registrar);
         registrar
             .level(
                 "build_info",
@@ -274,6 +278,7 @@ impl Metrics {
             web,
             secrets,
             config,
+            state,
         })
     }
 
@@ -329,6 +334,12 @@ impl Metrics {
     #[must_use]
     pub fn secrets(&self) -> SecretMetrics {
         self.secrets.clone()
+    }
+
+    /// Handles of kept learned state.
+    #[must_use]
+    pub fn state(&self) -> StateMetrics {
+        self.state.clone()
     }
 
     /// The Prometheus text format, version 0.0.4.

@@ -393,6 +393,7 @@ fn another(key: &config::Key) -> String {
         (Kind::Count(range), Preset::Computed(_)) => (range.min + 2).to_string(),
         (Kind::Count(range), _) => (range.default + 1).to_string(),
         (Kind::Octets(range), _) => (range.default + 4_096).to_string(),
+        (Kind::Duration(range, unit_ms), _) if range.default == range.max => format!("{}ms", (range.max - 1) * unit_ms),
         (Kind::Duration(range, unit_ms), _) => format!("{}ms", (range.default + 1) * unit_ms),
     }
 }

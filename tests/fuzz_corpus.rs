@@ -23,6 +23,10 @@ mod invariants;
 mod reference;
 #[path = "fuzz_corpus/seeds.rs"]
 mod seeds;
+#[path = "fuzz_corpus/snapshot_seeds.rs"]
+mod snapshot_seeds;
+#[path = "../fuzz/src/snapshots.rs"]
+mod snapshots;
 #[path = "fuzz_corpus/spool_seeds.rs"]
 mod spool_seeds;
 #[path = "../fuzz/src/spools.rs"]
@@ -70,6 +74,7 @@ fn seeds_are_what_their_source_says() {
     compare("list", deep::list_records());
     compare("conversation", encoded::conversations());
     compare("reference", encoded::templates());
+    compare("snapshot", snapshot_seeds::snapshots().into_iter().map(|(name, octets, _)| (name, octets)).collect());
     compare("spool", spool_seeds::segments().into_iter().map(|(name, octets, _)| (name, octets)).collect());
 }
 
@@ -131,6 +136,25 @@ fn every_segment_of_the_corpus_keeps_the_promises() {
         (0..=octets.len()).for_each(|end| {
             spools::check_spool(&octets[..end]);
         });
+    }
+}
+
+#[test]
+fn every_snapshot_of_the_corpus_keeps_the_promises() {
+    for (name, octets) in inputs("snapshot") {
+        eprintln!("{name}");
+        (0..=octets.len()).for_each(|end| {
+            snapshots::check_snapshot(&octets[..end]);
+        });
+    }
+}
+
+/// Each seed teaches what it was made for.
+#[test]
+fn snapshot_seeds_reach_the_lessons() {
+    for (name, octets, lessons) in snapshot_seeds::snapshots() {
+        let learned = snapshots::check_snapshot(&octets);
+        assert_eq!(learned.len(), lessons, "{name}: {learned:#?}");
     }
 }
 
@@ -217,10 +241,11 @@ fn seeds_reach_the_flows() {
 
 #[test]
 fn the_corpus_stays_small() {
-    let octets: usize = ["datagram", "conversation", "capture", "elements", "section", "list", "reference", "spool"]
-        .iter()
-        .flat_map(|t| inputs(t))
-        .map(|(_, o)| o.len())
-        .sum();
+    let octets: usize =
+        ["datagram", "conversation", "capture", "elements", "section", "list", "reference", "snapshot", "spool"]
+            .iter()
+            .flat_map(|t| inputs(t))
+            .map(|(_, o)| o.len())
+            .sum();
     assert!(octets <= CORPUS_OCTETS_MAX, "{octets} octets in fuzz/corpus, at most {CORPUS_OCTETS_MAX}");
 }

@@ -20,5 +20,7 @@ mod rejected;
 mod reload;
 #[path = "process/spool.rs"]
 mod spool;
+#[path = "process/state.rs"]
+mod state;
 #[path = "process/streams.rs"]
 mod streams;

@@ -27,15 +27,28 @@ pub struct DrainReport {
 
 impl Running {
     /// The drain, in the plan's order: readiness ends, sockets leave their groups and are read empty,
-    /// workers flush, the queue closes, batchers finish, delivery delivers or spools, the spool commits, HTTP ends last.
+    /// workers flush, the queue closes, batchers finish, delivery delivers or spools, the spool commits, learned state is
+    /// written, HTTP ends last.
     /// Takes `shutdown.timeout` and a little; `drain_delay` is the caller's.
     #[must_use]
     pub fn drain(self) -> DrainReport {
         let end = Instant::now() + self.settings.shutdown_timeout;
         let left = || end.saturating_duration_since(Instant::now());
         self.begin_drain();
-        let Self { metrics, workers, batchers, sink, spool, monitor, web, settings, announcement, attendance, .. } =
-            self;
+        let Self {
+            metrics,
+            workers,
+            batchers,
+            sink,
+            spool,
+            state,
+            monitor,
+            web,
+            settings,
+            announcement,
+            attendance,
+            ..
+        } = self;
         let mut notes = Vec::new();
         let collected = workers.drain(settings.shutdown_timeout / 3);
         let mut failed = !collected.panicked.is_empty() || !collected.unfinished.is_empty();
@@ -74,6 +87,7 @@ impl Running {
             RunningSink::Stdout(outlet) => outlet.finish(left()),
         };
         let kept = spool.finish(left().max(spool_needs), &mut notes);
+        state.finish(left(), &mut notes);
         leaving::write_off(&metrics, &collected.unfinished, &hung, &mut notes);
         monitor.stop();
         metrics.books.refresh();

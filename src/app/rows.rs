@@ -252,6 +252,7 @@ fn template(domain: &Domain, status: TemplateStatus, listeners: &[String]) -> Te
         learned_ns: status.learned_ns,
         refreshed_ns: status.refreshed_ns,
         refresh_interval_ns: status.refresh_interval_ns,
+        restored: status.restored,
     }
 }
 

@@ -14,6 +14,7 @@ use super::cores::Placement;
 use super::exporters::ExporterTable;
 use super::gateway::Gateways;
 use super::inherit::{self, Inherited};
+use super::learned::LearnedTable;
 use super::notices::Notices;
 use super::park::ParkDisk;
 use super::pipeline::{Pipeline, PipelineParts};
@@ -49,18 +50,20 @@ impl Collector {
     /// # Errors
     /// Settings that cannot hold, or a port that cannot be had; each says what to do.
     pub fn bind(settings: CollectSettings, clock: Clock, metrics: &Metrics) -> Result<Self, CollectError> {
-        Self::bind_with(settings, &mut Inherited::default(), clock, metrics)
+        Self::bind_taught(settings, &mut Inherited::default(), clock, metrics, |_| {})
     }
 
-    /// The same with the sockets that the process was started with, in place of new ones.
+    /// The same with the sockets that the process was started with in place of new ones, and after `teach` has put into
+    /// the table what is known from before: the first datagram may need it.
     ///
     /// # Errors
     /// The same, and inherited sockets that fit no listener.
-    pub fn bind_with(
+    pub fn bind_taught(
         settings: CollectSettings,
         inherited: &mut Inherited,
         clock: Clock,
         metrics: &Metrics,
+        teach: impl FnOnce(&LearnedTable),
     ) -> Result<Self, CollectError> {
         check(&settings, metrics.workers().len()).map_err(CollectError::Settings)?;
         let table = ExporterTable::new(&settings, metrics.books.clone()).map_err(CollectError::Settings)?;
@@ -69,6 +72,8 @@ impl Collector {
         if let Some(park) = &park {
             table = table.parking_at(park.door());
         }
+        let table = Arc::new(table);
+        teach(&learned_table(&settings, &table));
         let mut groups = Vec::with_capacity(settings.listeners.len());
         let dealt = inherited.deal(&settings.listeners)?;
         for (index, (listener, dealt)) in settings.listeners.iter().zip(dealt).enumerate() {
@@ -97,7 +102,7 @@ impl Collector {
         let addresses = groups.iter().map(|g| (g.name.clone(), g.address)).collect();
         let limit = settings.rejected_octets_max;
         let rejected = (limit > 0).then(|| Arc::new(Rejected::new(limit, addresses, metrics.books.ring.clone())));
-        Ok(Self { settings, groups, forgotten, table: Arc::new(table), park, rejected, clock })
+        Ok(Self { settings, groups, forgotten, table, park, rejected, clock })
     }
 
     /// Name and address of each listener; a port 0 has become the one obtained.
@@ -140,6 +145,12 @@ impl Collector {
     #[must_use]
     pub fn rejected(&self) -> Option<Arc<Rejected>> {
         self.rejected.clone()
+    }
+
+    /// The table as keeping of learned state sees it.
+    #[must_use]
+    pub fn learned(&self) -> LearnedTable {
+        learned_table(&self.settings, &self.table)
     }
 
     /// Starts the workers: one sender and one set of handles each.
@@ -195,6 +206,10 @@ impl Collector {
         }
         Ok(workers)
     }
+}
+
+fn learned_table(settings: &CollectSettings, table: &Arc<ExporterTable>) -> LearnedTable {
+    LearnedTable::new(Arc::clone(table), settings.listeners.iter().map(|l| l.name.clone()).collect())
 }
 
 /// The disk for sets that wait for their template, if it is wanted and can be had: without it memory must do.

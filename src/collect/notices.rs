@@ -91,8 +91,8 @@ impl Notices {
 
     /// What became of an exporter's templates: once a minute, unless they were only learned or too old.
     pub fn templates(&self, now_ns: u64, entry: &ExporterEntry, news: &TemplateNews) {
-        use TemplateEventKind::{Evicted, Frozen, Replaced};
-        let told = [Replaced, Evicted, Frozen].into_iter().map(|kind| news.count(kind)).sum();
+        use TemplateEventKind::{Corrected, Evicted, Frozen, Replaced};
+        let told = [Replaced, Corrected, Evicted, Frozen].into_iter().map(|kind| news.count(kind)).sum();
         let Some(last) = news.last.filter(|_| told != 0) else { return };
         let Some(events) = entry.template_lines.note(now_ns, told) else { return };
         if self.may_tell(now_ns) {

@@ -26,6 +26,7 @@ mod proxy;
 mod reload;
 mod resolve;
 mod spool;
+mod state;
 mod url;
 mod value;
 mod values;
@@ -48,6 +49,7 @@ use std::time::Duration;
 
 use crate::collect::CollectSettings;
 use crate::queue::QueueSettings;
+use crate::share::StateSettings;
 use crate::sink::SinkSettings;
 use crate::web::{TargetsSettings, WebSettings};
 use error::Faults;
@@ -93,6 +95,8 @@ pub struct Settings {
     pub sink: SinkSettings,
     /// What cannot be delivered now, and what never will be.
     pub spool: SpoolPlan,
+    /// Learned state; see [`Settings::kept_state`].
+    pub state: StateSettings,
     /// HTTP side.
     pub web: WebSettings,
     /// File that tells Prometheus where the HTTP side is.

@@ -13,7 +13,7 @@ use super::url::BaseUrl;
 use super::value::{Value, render};
 use super::values::Values;
 use super::written::Origin;
-use super::{LogFormat, LogSettings, Machine, Note, Settings, access, fields, lists, spool};
+use super::{LogFormat, LogSettings, Machine, Note, Settings, access, fields, lists, spool, state};
 use crate::collect::{AdmissionSettings, CollectSettings, ListenerSettings, Pin, RateLimit, Steering};
 use crate::decode::{DecodeSettings, Selection};
 use crate::element::Registry;
@@ -155,6 +155,7 @@ pub(super) fn settings(
             access,
         },
         spool,
+        state: state::plan(values),
         web: WebSettings {
             bind: values.host("http.bind_host"),
             ports: values.ports("http.port"),

@@ -24,9 +24,10 @@ mod wire;
 pub use error::{DecodeError, DecodeErrorKind, SetDropKind};
 pub use key::{DomainKey, Session, SessionPolicy};
 pub use learned::{
-    Decided, Domain, DomainStatus, ExporterState, NamedEntry, Observation, OptionsStatus, Overflowed, ParkOverflow,
-    ParkedCounts, SamplingEntry, SamplingEntryScope, SequenceUnit, Stored, TemplateEvent, TemplateEventCounts,
-    TemplateEventKind, TemplateNews, TemplateRoom, TemplateStatus, WaitingSet, WaitingTemplate, distinct_boots,
+    Decided, Domain, DomainStatus, ExporterState, IdentityLesson, Lesson, NameKind, NameLesson, NamedEntry,
+    Observation, OptionsStatus, Overflowed, ParkOverflow, ParkedCounts, Restored, SamplingEntry, SamplingEntryScope,
+    SequenceUnit, SharedTable, Stored, TemplateEvent, TemplateEventCounts, TemplateEventKind, TemplateForm,
+    TemplateLesson, TemplateNews, TemplateRoom, TemplateStatus, WaitingSet, WaitingTemplate, distinct_boots,
     parked_octets,
 };
 pub use outcome::Outcome;

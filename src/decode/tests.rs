@@ -338,6 +338,7 @@ mod filled;
 mod firewall;
 mod ipfix;
 mod items;
+mod kept;
 mod learned;
 mod life;
 mod list;

@@ -80,6 +80,14 @@ impl Registry {
         known.is_some_and(|known| known.name == name && known.data_type == data_type)
     }
 
+    /// What `exporter` taught, by number.
+    #[must_use]
+    pub fn taught(&self, exporter: &Exporter) -> Vec<(ElementId, Box<str>, DataType)> {
+        let elements = self.learned.elements.read().unwrap_or_else(PoisonError::into_inner);
+        let of_exporter = elements.get(&key(exporter)).into_iter().flatten();
+        of_exporter.map(|(element, (name, data_type))| (*element, name.clone(), *data_type)).collect()
+    }
+
     /// Forgets what `exporter` taught.
     pub fn forget(&self, exporter: &Exporter) {
         let mut elements = self.learned.elements.write().unwrap_or_else(PoisonError::into_inner);

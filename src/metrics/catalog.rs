@@ -129,7 +129,8 @@ pub const CATALOG: &[Descriptor] = &[
         "template_events_total",
         Counter,
         &["state"],
-        "Templates learned, replaced by another layout, expired, evicted by a bound, or frozen (too many changes).",
+        "Templates learned, replaced by another layout, expired, evicted by a bound, frozen (too many changes), restored from \
+         a snapshot, or corrected (a restored layout that was another).",
     ),
     d("template_withdrawals_ignored_total", Counter, &[], "Withdrawals of templates over UDP: they change nothing."),
     d("sets_odd_padding_total", Counter, &[], "Data sets whose rest is no padding: their template may be another."),
@@ -273,6 +274,20 @@ pub const CATALOG: &[Descriptor] = &[
         Gauge,
         &[],
         "1 while records that the backend refuses for good are kept as dead letters; 0 without a data directory.",
+    ),
+    d(
+        "state_snapshot_timestamp_seconds",
+        Gauge,
+        &[],
+        "When the snapshot of learned state was written, Unix seconds; 0 without one.",
+    ),
+    d("state_snapshot_bytes", Gauge, &[], "Octets of the snapshot of learned state."),
+    d("state_snapshot_failures_total", Counter, &[], "Times a snapshot of learned state could not be written or read."),
+    d(
+        "state_snapshot_records_total",
+        Counter,
+        &["state"],
+        "Records of snapshots of learned state read at start: restored, too_old, damaged, or refused.",
     ),
     d(
         "ledger_imbalance_records",

@@ -85,6 +85,8 @@ pub struct TemplateRow {
     pub flow_keys: Option<Vec<String>>,
     /// It has field types whose maker was assumed.
     pub assumed_maker: bool,
+    /// It was kept from an earlier run, and its exporter has not sent it since.
+    pub restored: bool,
     /// When this layout was learned, Unix nanoseconds.
     pub learned_ns: u64,
     /// When it came last.
@@ -256,6 +258,7 @@ fn template(row: &TemplateRow) -> Value {
         "fields": fields,
         "flow_keys": row.flow_keys,
         "assumed_maker": row.assumed_maker,
+        "restored": row.restored,
         "learned": rfc3339(row.learned_ns),
         "refreshed": rfc3339(row.refreshed_ns),
         "refresh_interval_seconds": row.refresh_interval_ns.map(seconds),

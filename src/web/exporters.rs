@@ -388,6 +388,7 @@ pub(super) mod tests {
                 listener: Some("2055".into()),
                 flow_keys: None,
                 assumed_maker: false,
+                restored: false,
                 id: 256,
                 scopes: None,
                 fields: vec![FieldRow { name: "9/12345".into(), pen: 9, id: 12_345, length: None }],

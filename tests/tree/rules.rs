@@ -166,8 +166,8 @@ pub const RULES: &[Rule] = &[
     Rule {
         module: "config",
         may: &[
-            "collect", "decode", "element", "queue", "sink", "spool", "web", "limits", "flow", "throttle", "cli",
-            "secret", "tls",
+            "collect", "decode", "element", "queue", "share", "sink", "spool", "web", "limits", "flow", "throttle",
+            "cli", "secret", "tls",
         ],
         crates: AllBut(&["tokio", "hyper", "pcap_parser"]),
         never: &[],

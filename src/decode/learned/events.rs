@@ -93,8 +93,8 @@ impl ExporterState {
         let mut ring = events.ring();
         events.has_news.store(false, Ordering::Release);
         let told = |event: &&TemplateEvent| {
-            use TemplateEventKind::{Evicted, Frozen, Replaced};
-            matches!(event.kind, Replaced | Evicted | Frozen)
+            use TemplateEventKind::{Corrected, Evicted, Frozen, Replaced};
+            matches!(event.kind, Replaced | Corrected | Evicted | Frozen)
         };
         let counts = std::mem::take(&mut ring.news);
         // Only among the new ones: they are the last in the ring.

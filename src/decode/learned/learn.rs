@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::domain::{Domain, PlanTable};
 use super::life::{Change, Clash};
+use super::restore::event_of;
 use super::room::{Envelope, Learned};
 use super::status::TemplateEventKind;
 use crate::decode::key::Session;
@@ -73,6 +74,8 @@ impl Domain {
             // The old layout is wrong from here on, also if there is no room for the new one (N9-12).
             let old = table.remove(&id);
             plan.note_author(port, old.as_deref());
+            plan.note_restored(set.is_restored);
+            let kind = event_of(old.as_deref(), set.is_restored);
             let plan = Arc::new(plan);
             let replaces = old.is_some();
             if let Some(old) = old {
@@ -89,7 +92,6 @@ impl Domain {
             }
             if has_room {
                 learned.given_up.retain(|given_up| *given_up != id);
-                let kind = if replaces { TemplateEventKind::Replaced } else { TemplateEventKind::Learned };
                 self.note_event(id, kind, now_ns);
                 outcome.templates_learned += 1;
                 table.insert(id, Arc::clone(&plan));

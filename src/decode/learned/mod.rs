@@ -6,11 +6,13 @@
 mod decided;
 mod domain;
 mod events;
+mod export;
 mod exporter;
 mod learn;
 mod life;
 mod observed;
 mod picture;
+mod restore;
 mod room;
 mod status;
 mod tables;
@@ -20,9 +22,11 @@ mod waiting;
 pub use self::decided::Decided;
 pub use self::domain::Domain;
 pub use self::events::{TemplateEventCounts, TemplateNews};
+pub use self::export::{IdentityLesson, Lesson, NameKind, NameLesson, SharedTable, TemplateForm, TemplateLesson};
 pub use self::exporter::ExporterState;
 pub use self::observed::{Observation, distinct_boots};
 pub use self::picture::TemplateRoom;
+pub use self::restore::Restored;
 pub(super) use self::room::{Await, Envelope, Unparked};
 pub use self::room::{Overflowed, ParkOverflow, ParkedCounts, Stored, WaitingSet, parked_octets};
 pub use self::status::{

@@ -89,6 +89,7 @@ impl DecodePlan {
             refresh_interval_ns: self.refresh_interval_ns(),
             flow_keys: self.flow_keys(),
             assumed_maker: self.assumed_maker,
+            restored: self.is_restored(),
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct TemplateStatus {
     pub refresh_interval_ns: Option<u64>,
     /// Which fields make up the flow key, if the exporter says it: bit 0 is the first (flowKeyIndicator 173).
     pub flow_keys: Option<u64>,
+    /// It was kept from an earlier run, and its exporter has not sent it since.
+    pub restored: bool,
 }
 
 /// A domain for the status API.
@@ -116,11 +118,16 @@ pub enum TemplateEventKind {
     Evicted,
     /// Redefinitions come too fast: the last layout stays for now.
     Frozen,
+    /// It was kept from an earlier run.
+    Restored,
+    /// Its exporter's own layout took the place of a restored one that was another.
+    Corrected,
 }
 
 impl TemplateEventKind {
     /// All of them, in label order.
-    pub const ALL: [Self; 5] = [Self::Learned, Self::Replaced, Self::Expired, Self::Evicted, Self::Frozen];
+    pub const ALL: [Self; 7] =
+        [Self::Learned, Self::Replaced, Self::Expired, Self::Evicted, Self::Frozen, Self::Restored, Self::Corrected];
 
     /// Name in metrics, logs and the status API.
     #[must_use]
@@ -131,6 +138,8 @@ impl TemplateEventKind {
             Self::Expired => "expired",
             Self::Evicted => "evicted",
             Self::Frozen => "frozen",
+            Self::Restored => "restored",
+            Self::Corrected => "corrected",
         }
     }
 }

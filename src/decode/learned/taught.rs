@@ -131,7 +131,7 @@ impl ExporterState {
         types.read(view, &mut room).is_some_and(|(element, name, data_type)| self.teach(element, name, data_type))
     }
     /// Tells the registry what the exporter calls `element`; false if that was refused.
-    fn teach(&self, element: ElementId, name: &str, data_type: DataType) -> bool {
+    pub(in crate::decode) fn teach(&self, element: ElementId, name: &str, data_type: DataType) -> bool {
         let decided = self.decided();
         let registry = &decided.settings.registry;
         // Room first: two workers may read type records of one exporter at once.

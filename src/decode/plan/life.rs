@@ -20,13 +20,15 @@ const INTERVALS: u64 = 3;
 #[derive(Debug, Default)]
 pub(in crate::decode) struct Life {
     /// A data set used it since the last look.
-    used: AtomicBool,
+    pub(in crate::decode) used: AtomicBool,
     /// The look at which that was last seen.
-    used_ns: AtomicU64,
+    pub(in crate::decode) used_ns: AtomicU64,
     /// UDP source port that defined it.
-    author: u16,
+    pub(in crate::decode) author: u16,
     /// Port that defined the layout before, if another.
     before: Option<u16>,
+    /// It was kept from an earlier run, and its exporter has not sent it since.
+    pub(in crate::decode) is_restored: AtomicBool,
 }
 
 impl Life {
@@ -37,11 +39,22 @@ impl Life {
             used_ns: AtomicU64::new(self.used_ns.load(Ordering::Relaxed)),
             author: self.author,
             before: self.before,
+            is_restored: AtomicBool::new(self.is_restored.load(Ordering::Relaxed)),
         }
     }
 }
 
 impl DecodePlan {
+    /// It was kept from before, and its exporter has not sent it since.
+    pub(in crate::decode) fn is_restored(&self) -> bool {
+        self.life.is_restored.load(Ordering::Relaxed)
+    }
+
+    /// Where it is from.
+    pub(in crate::decode) fn note_restored(&mut self, is_restored: bool) {
+        self.life.is_restored = AtomicBool::new(is_restored);
+    }
+
     /// The same template compiled for `settings`, with the age and the authors of this one.
     pub(in crate::decode) fn compiled_again(&self, version: Version, settings: &DecodeSettings) -> Self {
         let again = Self::compile(self.template.clone(), version, settings, self.learned_ns);
@@ -53,6 +66,7 @@ impl DecodePlan {
 
     /// The same layout came again.
     pub(in crate::decode) fn refresh(&self, now_ns: u64) {
+        self.life.is_restored.store(false, Ordering::Relaxed);
         let last = self.refreshed_ns.swap(now_ns, Ordering::Relaxed);
         // Several in one datagram or burst are one refresh: they say nothing of when the next one comes.
         let interval = now_ns.saturating_sub(last);

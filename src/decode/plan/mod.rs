@@ -40,7 +40,7 @@ mod step;
 pub(super) use context::{Around, ListBudget, RowBudget, RunContext, Templates};
 pub(super) use extra::{Given, derive};
 pub(super) use judge::{OCTETS_PER_IP_PACKET, implausible};
-pub(super) use options::{NamesPlan, OptionsPlan, PropertiesPlan, TypePlan};
+pub(super) use options::{NamesPlan, OptionsPlan, PropertiesPlan, TypePlan, is_clean};
 pub(super) use record::{Place, RecordView, places};
 pub(super) use settle::icmp_from_ports;
 

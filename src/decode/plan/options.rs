@@ -11,7 +11,7 @@ mod types;
 use self::fields::Fields;
 pub(in crate::decode) use self::names::NamesPlan;
 pub(in crate::decode) use self::properties::PropertiesPlan;
-pub(in crate::decode) use self::types::TypePlan;
+pub(in crate::decode) use self::types::{TypePlan, is_clean};
 use super::{Place, RecordView, RowBudget};
 use crate::decode::selection::DecodeSettings;
 use crate::decode::told::{OptionsFact, SamplingFacts, SamplingScope};

@@ -39,6 +39,11 @@ impl ApplicationId {
         let length = u8::try_from(value.len()).ok().filter(|length| *length > 0)?;
         Some(Self { octets, length })
     }
+
+    /// The octets that came.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
 }
 
 /// What an exporter says of itself in one observation domain.

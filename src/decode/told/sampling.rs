@@ -262,6 +262,24 @@ fn insert<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, u32>, key: K, rate: u3
 }
 
 impl SamplingTables {
+    /// Everything that was told, as (domain, scope, rate), in no order.
+    pub(in crate::decode) fn told(&self) -> impl Iterator<Item = (u32, SamplingScope, u32)> {
+        let samplers = self.samplers.iter().map(|((d, id), r)| (*d, SamplingScope::Sampler(*id), *r));
+        let interfaces = self.interfaces.iter().map(|((d, i), r)| (*d, SamplingScope::Interface(*i), *r));
+        let templates = self.templates.iter().map(|((d, t), r)| (*d, SamplingScope::Template(*t), *r));
+        let cards = self.cards.iter().map(|((d, c), r)| (*d, SamplingScope::LineCard(*c), *r));
+        let wide = self.domains.iter().filter_map(|(d, rates)| Some((*d, SamplingScope::Domain, rates.wide?)));
+        samplers.chain(self.pairs.iter()).chain(interfaces).chain(templates).chain(cards).chain(wide)
+    }
+
+    /// True if `scope` has a rate that was told of it.
+    pub(in crate::decode) fn tells(&self, domain: u32, scope: SamplingScope) -> bool {
+        match scope {
+            SamplingScope::Domain => self.domains.get(&domain).is_some_and(|rates| rates.wide.is_some()),
+            _ => self.knows(domain, scope),
+        }
+    }
+
     /// Up to `most` entries that speak of less than a domain, as (domain, scope, rate), in the order of their numbers.
     pub(in crate::decode) fn entries(&self, most: usize) -> Vec<(u32, SamplingScope, u32)> {
         let mut entries: Vec<_> =

@@ -69,6 +69,8 @@ pub(in crate::decode) struct TemplateSet {
     pub rejected: u32,
     /// Withdrawals: ignored over UDP (IX-14), which is the only transport so far.
     pub withdrawals: u32,
+    /// They were kept from an earlier run: their exporter did not say it now.
+    pub is_restored: bool,
 }
 
 impl TemplateSet {

@@ -44,7 +44,7 @@ impl TypePlan {
 }
 
 /// A name that outputs can take as a key.
-fn is_clean(name: &str) -> bool {
+pub(in crate::decode) fn is_clean(name: &str) -> bool {
     (1..=LEARNED_ELEMENT_NAME_OCTETS_MAX).contains(&name.len())
         && name.bytes().all(|o| o.is_ascii_alphanumeric() || matches!(o, b'_' | b'-'))
 }

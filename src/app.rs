@@ -232,7 +232,7 @@ fn share_interval(settings: &mut Settings) {
 
 fn output_name(settings: &Settings) -> String {
     match settings.sink.output {
-        Output::Backend => settings.sink.backend.display.clone(),
+        Output::Backend => settings.sink.display(),
         Output::Stdout => "stdout".to_owned(),
     }
 }
@@ -259,6 +259,7 @@ fn start_sink(
 ) -> anyhow::Result<(Arc<dyn Outlet>, RunningSink)> {
     match settings.sink.output {
         Output::Backend => {
+            metrics.backends(settings.sink.each_backend().len());
             let (outlet, sink) =
                 sink::start_with(settings.sink.clone(), clock.clone(), metrics.sink(), spool, letters)?;
             Ok((outlet, RunningSink::Backend(sink)))

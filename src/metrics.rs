@@ -5,6 +5,7 @@
 //! so that `records decoded - delivered - dropped` is never negative in motion (promise 1). Nothing
 //! registers a metric on the data path: handles are taken when a thread is built.
 
+mod backends;
 mod catalog;
 mod config;
 mod drops;
@@ -21,6 +22,7 @@ mod spooled;
 mod state;
 mod text;
 
+pub use backends::{BACKEND_STATES, BackendMetrics, BackendPicture, Backends};
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
 pub use config::ConfigMetrics;
 pub use drops::{DROP_REASONS, RecordDrop};
@@ -133,6 +135,8 @@ enum Published {
 /// One recorder per App, with all that is registered on it.
 pub struct Metrics {
     handle: PrometheusHandle,
+    /// For backends that are named after the start.
+    recorder: PrometheusRecorder,
     // Downstream first: the order in which a scrape reads. Locked for a whole scrape: a second one
     // must not move a downstream counter between the first one's reading and its text.
     published: Mutex<Vec<Published>>,
@@ -267,6 +271,7 @@ impl Metrics {
         published.sort_by_key(|(order, _)| *order);
         Arc::new(Self {
             handle: recorder.handle(),
+            recorder,
             published: Mutex::new(published.into_iter().map(|(_, published)| published).collect()),
             seconds,
             weighted,
@@ -316,6 +321,18 @@ impl Metrics {
     #[must_use]
     pub fn sink(&self) -> SinkMetrics {
         self.sink.clone()
+    }
+
+    /// Makes series for `count` backends; those that are there already stay.
+    pub fn backends(&self, count: usize) {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registrar =
+            Registrar { recorder: &self.recorder, published: vec![], seconds: vec![], weighted: vec![] };
+        for index in self.sink.backends.all().len()..count {
+            self.sink.backends.push(BackendMetrics::register(&mut registrar, &Backends::label(index)));
+        }
+        // They stand downstream of nothing that is held against them, so their order does not matter.
+        published.extend(registrar.published.into_iter().map(|(_, published)| published));
     }
 
     /// Handles of the HTTP side.

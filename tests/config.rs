@@ -9,7 +9,7 @@ use clarion_collector::config::{
     self, KEYS, Kind, Loaded, Machine, NoteLevel, Overrides, Preset, alias_table, default_file, key_table, load,
 };
 use clarion_collector::decode::{PostCounters, Profile, SessionPolicy};
-use clarion_collector::sink::Output;
+use clarion_collector::sink::{Balance, Output};
 
 fn machine() -> Machine {
     Machine { cores: 4, memory: Some((8 << 30, "a test".into())), default_file: None }
@@ -329,6 +329,29 @@ fn stdout_needs_no_backend() {
     let settings = without_file(&[], &Overrides::default().with("output.kind", "stdout")).expect("right").settings;
     assert_eq!(settings.sink.output, Output::Stdout);
     assert_eq!(settings.queue.encode.format, clarion_collector::sink::encode::Format::Ndjson);
+}
+
+#[test]
+fn several_backends_are_a_list_or_a_text_with_commas() {
+    let of = |file: &str, variables: &[(&str, &str)]| with_file(file, variables, Overrides::default());
+    let list =
+        of("[backend]\nurl = [\"http://a:1/x\", \"https://u:secret@b\"]\nbalance = \"spread\"\n", &[]).expect("right");
+    let sink = &list.settings.sink;
+    assert_eq!((sink.display().as_str(), sink.each_backend().len()), ("http://a:1/x, https://b", 2));
+    assert_eq!(sink.access.routing.balance, Balance::Spread);
+    let second = &sink.each_backend()[1];
+    assert_eq!((second.backend.tls, second.backend.path.as_str()), (true, "/api/netflow/netflow"));
+    assert_eq!((sink.access.credentials.username.as_str(), second.access.credentials.username.as_str()), ("", "u"));
+    assert!(second.access.routing.others.is_empty());
+    // The alias of the Python collector takes the same; what holds for both URLs is said once.
+    let variables = [("BACKEND_URL", "http://a , http://b"), ("BACKEND_TOKEN", "a-long-enough-token")];
+    let loaded = of("", &variables).expect("right");
+    assert_eq!(loaded.settings.sink.display(), "http://a, http://b");
+    assert_eq!(loaded.settings.sink.access.routing.balance, Balance::Failover);
+    assert_eq!(loaded.notes.iter().filter(|note| note.text.contains("clear text")).count(), 1);
+    let wrong = of("[backend]\nurl = [\"http://a\", \"http://u:secret@b:0\"]\n", &[]).unwrap_err().join("\n");
+    assert!(wrong.contains("line 2: [backend] url") && wrong.contains("(URL 2)"), "{wrong}");
+    assert!(!wrong.contains("secret"), "{wrong}");
 }
 
 #[test]

@@ -14,7 +14,9 @@ use clarion_collector::clock::Clock;
 use clarion_collector::metrics::{Metrics, REQUEST_CODES, RecordDrop, Shape, SinkMetrics};
 use clarion_collector::queue::Outlet;
 use clarion_collector::sink::encode::{EncodedBatch, Format};
-use clarion_collector::sink::{Access, BackendUrl, ExporterRun, Output, Sink, SinkReport, SinkSettings};
+use clarion_collector::sink::{
+    Access, BackendUrl, Concurrency, ExporterRun, Output, Routing, Sink, SinkReport, SinkSettings,
+};
 use clarion_collector::tools::backend::{Backend, BackendOptions, Misbehaviour};
 use uuid::Uuid;
 
@@ -449,7 +451,9 @@ fn another_target_is_tried_at_once_and_gets_what_waited() {
 #[test]
 fn the_deadline_catches_requests_under_way() {
     let backend = backend(Misbehaviour { delay: Duration::from_secs(30), ..Misbehaviour::default() });
-    let mut bench = Bench::new(settings(backend.address()));
+    let routing = Routing { concurrency: Concurrency::Fixed, ..Routing::default() };
+    let at_once = Access { routing, ..Access::default() };
+    let mut bench = Bench::new(SinkSettings { access: at_once, ..settings(backend.address()) });
     for n in 0..10 {
         bench.put(batch(n * 10 + 1..=n * 10 + 10));
     }

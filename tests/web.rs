@@ -92,6 +92,12 @@ fn status_and_ledger_are_whole() {
     assert_eq!(status["degraded"][0], "backend does not answer");
     assert_eq!(status["listeners"][0]["address"], "[::]:2055");
     assert_eq!(status["sink"]["healthy"], true);
+    let backend = &status["sink"]["backends"][0];
+    assert_eq!((&backend["sink"], &backend["state"]), (&serde_json::json!("backend"), &serde_json::json!("closed")));
+    assert_eq!(
+        (&backend["last_error"], &backend["requests_in_flight"]),
+        (&serde_json::json!(null), &serde_json::json!(0))
+    );
     assert_eq!(status["sink"]["lag_seconds"]["p50"], serde_json::Value::Null);
 
     let ledger = read(at, "/api/v1/ledger").json();

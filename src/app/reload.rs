@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::collect::{ExporterTable, Followed, Policy};
 use crate::config::{self, ConfigErrors, Loaded, Reload};
 use crate::logging::{self, NewLevel};
-use crate::metrics::{Books, ConfigMetrics};
+use crate::metrics::{Books, ConfigMetrics, Metrics};
 use crate::queue::{Writing, WritingNow};
 use crate::sink::{Aim, Target};
 use crate::web::ConfigRow;
@@ -30,6 +30,8 @@ struct Reach {
     /// None where nothing goes to a backend.
     aim: Option<Aim>,
     instance: String,
+    /// Where series for further backends are made.
+    series: Arc<Metrics>,
 }
 
 /// How the last one went, for onlookers.
@@ -55,6 +57,7 @@ impl Running {
             writing: self.batchers.writing(),
             aim: self.sink.aim(),
             instance: self.instance.clone(),
+            series: Arc::clone(&self.metrics),
         };
         let (metrics, books) = (self.metrics.config(), self.metrics.books.clone());
         let (outcome, course) = (self.outcome.clone(), Arc::clone(&self.course));
@@ -146,6 +149,7 @@ impl Reloader {
         }
         let followed = policy.map(|policy| self.reach.table.follow(policy)).unwrap_or_default();
         if let (Some(aim), Some(target)) = (&self.reach.aim, target) {
+            self.reach.series.backends(target.backends());
             aim.turn_to(target);
         }
         if let Some(level) = level {

@@ -10,7 +10,7 @@ use super::error::Faults;
 use super::proxy::{self, Variables};
 use super::values::Values;
 use crate::secret::{Secret, SecretSource};
-use crate::sink::{Access, BackendUrl, Compression, Credentials, HttpVersion};
+use crate::sink::{Access, BackendUrl, Compression, Credentials, HttpVersion, Routing};
 use crate::tls::{ClientTls, KeyPairFiles, MinVersion, ServerTls};
 use crate::web::WebAccess;
 
@@ -57,6 +57,7 @@ pub(super) fn egress(
         proxy: proxy::choose(values, backend, proxies, faults, notes),
         tls,
         credentials,
+        routing: Routing::default(),
     }
 }
 

@@ -146,7 +146,7 @@ impl Reader<'_> {
                 self.fault(line, &format!("unknown key [{section}] {name}{hint}"));
                 continue;
             };
-            let listed = || names(value).filter(|_| matches!(KEYS[key].kind, Kind::Names));
+            let listed = || names(value).filter(|_| matches!(KEYS[key].kind, Kind::Names | Kind::Url));
             match scalar(value).or_else(listed) {
                 Some(scalar) => {
                     let origin = Origin::File(Arc::clone(&self.path), line);
@@ -270,7 +270,7 @@ mod tests {
                 "line 2: unknown section [recieve]: is [receive] meant?",
                 "line 5: unknown key [receive] wrokers: is workers meant?",
                 "line 6: unknown key [receive] size: is [batch] size meant?",
-                "line 7: unknown key [receive] qqq; [receive] has workers, buffer, pin, steering, exclusive",
+                "line 7: unknown key [receive] qqq; [receive] has workers, buffer, rejected_bytes, pin, steering, exclusive",
                 "line 8: [listener] is a list: write [[listener]] above each of its tables",
             ]
         );

@@ -23,7 +23,7 @@ pub enum Kind {
     File,
     /// A secret itself: never shown, neither in errors nor in reports; empty means "not set".
     Secret,
-    /// Base URL of the backend.
+    /// Base URL of the backend; of several with commas, in a file also a list of them.
     Url,
     /// IP address to bind.
     Host,
@@ -210,11 +210,15 @@ pub const KEYS: &[Key] = &[
     key("output", "counters", Choice(&["raw", "scaled"]), Preset::Text("raw"),
         "Counters as on the wire, or multiplied by the sampling rate").live(),
     key("backend", "url", Url, Preset::Text("http://127.0.0.1:8000"),
-        "Base URL of the backend; a path in it is kept").live(),
+        "Base URL of the backend, a path in it is kept; or several, the preferred one first").live(),
+    key("backend", "balance", Choice(&["failover", "spread"]), Preset::Text("failover"),
+        "Which of several backends gets a batch: the first that takes what it is sent, or all of them in turns").live(),
     key("backend", "endpoint", Text, Preset::Text("/api/netflow/netflow"),
         "Path behind the base URL that flows are posted to").live(),
     key("backend", "requests_in_flight", Count(limits::REQUESTS_IN_FLIGHT), OfRange,
-        "Requests under way at once"),
+        "Requests under way at once, to all backends together"),
+    key("backend", "concurrency", Choice(&["adaptive", "fixed"]), Preset::Text("adaptive"),
+        "adaptive sends a backend fewer requests at once where more only make it slower; fixed always sends requests_in_flight").live(),
     key("backend", "in_flight_bytes", Octets(limits::IN_FLIGHT_OCTETS), OfRange,
         "Room for bodies that wait for or are under delivery"),
     key("backend", "request_timeout", Duration(limits::REQUEST_TIMEOUT_MS, MS), OfRange,

@@ -9,6 +9,7 @@
 //! once. Nothing is logged here: notes are handed back for when logging has started.
 
 mod access;
+mod backends;
 mod document;
 mod elements;
 mod environment;

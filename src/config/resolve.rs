@@ -9,19 +9,17 @@ use super::error::Faults;
 use super::file::Content;
 use super::memory::{self, Free};
 use super::proxy::Variables;
-use super::url::BaseUrl;
 use super::value::{Value, render};
 use super::values::Values;
 use super::written::Origin;
-use super::{LogFormat, LogSettings, Machine, Note, Settings, access, fields, lists, spool, state};
+use super::{LogFormat, LogSettings, Machine, Note, Settings, access, backends, fields, lists, spool, state};
 use crate::collect::{AdmissionSettings, CollectSettings, ListenerSettings, Pin, RateLimit, Steering};
 use crate::decode::{DecodeSettings, Selection};
 use crate::element::Registry;
 use crate::limits;
 use crate::queue::QueueSettings;
-use crate::secret::Secret;
 use crate::sink::encode::{Counters, EncodeSettings, Format, OutputFields};
-use crate::sink::{BackendUrl, Output, SinkSettings};
+use crate::sink::{Output, SinkSettings};
 use crate::web::{TargetsSettings, WebSettings};
 
 /// Memory that is assumed where nothing tells.
@@ -41,10 +39,9 @@ pub(super) fn settings(
     let listeners = listeners(values, file, faults, notes);
     let rules = lists::rules(&file.exporters, &listeners, faults);
     let output = if values.text("output.kind") == "stdout" { Output::Stdout } else { Output::Backend };
-    let (backend, url_credentials) = backend(values, faults);
     // Where nothing goes to the backend, no proxy of the environment is worth a word.
     let proxies = if output == Output::Backend { proxies } else { &Variables::default() };
-    let access = access::egress(values, &backend, url_credentials.as_ref(), proxies, faults, notes);
+    let (backend, access) = backends::plan(values, proxies, faults, notes);
     let workers = values.count("receive.workers").unwrap_or(machine.cores.clamp(1, limits::WORKERS_MAX as usize));
     let interval = values.duration("batch.interval");
     let steering = match values.text("receive.steering") {
@@ -278,24 +275,6 @@ fn listeners(values: &Values, file: &Content, faults: &mut Faults, notes: &mut V
         .collect();
     lists::name_listeners(&mut listeners);
     listeners
-}
-
-/// Where flows go, and the `user:password` of its URL.
-fn backend(values: &Values, faults: &mut Faults) -> (BackendUrl, Option<Secret>) {
-    let endpoint = values.text("backend.endpoint");
-    if !endpoint.chars().all(|c| c.is_ascii_graphic()) || endpoint.contains(['?', '#', '"']) {
-        faults.add(format!(
-            "{}: [backend] endpoint = {endpoint:?} is no path: write one such as \"/api/netflow/netflow\"",
-            values.origin("backend.endpoint").place()
-        ));
-    }
-    // What is in `values` has been parsed once already, so this cannot fail.
-    let base = BaseUrl::parse(values.text("backend.url")).or_else(|_| BaseUrl::parse("http://127.0.0.1:8000"));
-    let Ok(base) = base else {
-        let (host, path, display) = (String::new(), String::new(), String::new());
-        return (BackendUrl { tls: false, host, port: 0, path, display }, None);
-    };
-    (base.with_endpoint(endpoint), base.credentials().cloned())
 }
 
 /// Who may send, and how much.

@@ -2,6 +2,7 @@
 //!
 //! `http` and `https`; anything else is refused with what to do instead.
 
+use crate::limits;
 use crate::secret::Secret;
 use crate::sink::BackendUrl;
 
@@ -92,6 +93,9 @@ fn split_port(text: &str, usual: u16) -> Result<(String, u16), String> {
     } else {
         text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
     };
+    if host.contains(',') {
+        return Err("has a host with a comma: write each URL of a list with its own http:// or https://".to_owned());
+    }
     if host.is_empty() {
         return Err("has no host: write http://host[:port][/path]".to_owned());
     }
@@ -107,6 +111,42 @@ fn split_port(text: &str, usual: u16) -> Result<(String, u16), String> {
         },
     };
     Ok((host.to_owned(), port))
+}
+
+/// The URLs of a list with commas, each as it was written. A comma that no scheme follows belongs to its URL.
+///
+/// # Errors
+/// What is wrong with one of them, or with the list; never the credentials in it.
+pub fn parse_list(text: &str) -> Result<Vec<String>, String> {
+    if text.len() > limits::BACKEND_URLS_OCTETS_MAX {
+        let max = limits::BACKEND_URLS_OCTETS_MAX;
+        return Err(format!("is {} octets long; at most {max} are taken: shorten it", text.len()));
+    }
+    let mut urls: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        match urls.last_mut() {
+            Some(url) if !part.contains("://") => {
+                url.push(',');
+                url.push_str(part);
+            }
+            _ => urls.push(part.to_owned()),
+        }
+    }
+    let urls: Vec<String> = urls.iter().map(|url| url.trim().to_owned()).collect();
+    let many = urls.len() > 1;
+    let mut shown = Vec::new();
+    for (place, url) in (1..).zip(&urls) {
+        let base = BaseUrl::parse(url).map_err(|what| if many { format!("(URL {place}) {what}") } else { what })?;
+        let display = base.with_endpoint("").display;
+        if shown.contains(&display) {
+            return Err(format!("holds {display} twice: name each backend once"));
+        }
+        shown.push(display);
+    }
+    if urls.len() > limits::BACKENDS_MAX {
+        return Err(format!("holds {} URLs; at most {} are taken: leave some out", urls.len(), limits::BACKENDS_MAX));
+    }
+    Ok(urls)
 }
 
 /// `text` with whatever may be credentials of a URL in it replaced by `***`.
@@ -188,6 +228,26 @@ mod tests {
         ] {
             let error = BaseUrl::parse(wrong).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_taken_apart_where_a_url_begins() {
+        let urls = |text: &str| parse_list(text).unwrap();
+        assert_eq!(urls("http://a"), ["http://a"]);
+        assert_eq!(urls("http://a , https://b:1/x"), ["http://a", "https://b:1/x"]);
+        assert_eq!(urls("http://u:p,w@a/x,y,http://b"), ["http://u:p,w@a/x,y", "http://b"]);
+        let nine: Vec<String> = (0..9).map(|n| format!("http://h{n}")).collect();
+        for (wrong, why) in [
+            (nine.join(","), "at most 8"),
+            ("http://a,http://u:secret@a:80/".to_owned(), "http://a twice"),
+            ("http://a,b:8000".to_owned(), "own http://"),
+            ("http://a,,http://b".to_owned(), "own http://"),
+            ("http://a,ftp://u:secret@b".to_owned(), "(URL 2)"),
+            (format!("http://{}", "x".repeat(9_000)), "9007 octets"),
+        ] {
+            let error = parse_list(&wrong).unwrap_err();
+            assert!(error.contains(why) && !error.contains("secret"), "{error}");
         }
     }
 

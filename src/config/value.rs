@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::keys::{Key, Kind, Preset, nearest};
-use super::url::BaseUrl;
-use crate::limits::Range;
+use super::url;
+use crate::limits::{self, Range};
 use crate::secret::Secret;
 
 /// A checked value.
@@ -56,7 +56,8 @@ pub fn parse(key: &Key, text: &str) -> Result<Value, String> {
     match key.kind {
         Kind::Text | Kind::Path | Kind::File => plain_text(text).map(Value::Text),
         Kind::Secret => secret(text).map(|text| Value::Secret(Secret::new(text))),
-        Kind::Url => BaseUrl::parse(text).map(|_| Value::Text(text.to_owned())),
+        // One comma and one space: what is shown is masked word by word.
+        Kind::Url => url::parse_list(text).map(|urls| Value::Text(urls.join(", "))),
         Kind::Host => host(text).map(Value::Host),
         Kind::Port => port(text).map(Value::Port),
         Kind::Ports => ports(text).map(Value::Ports),
@@ -116,7 +117,12 @@ pub fn range_text(kind: &Kind) -> String {
         Kind::Path => "a directory".to_owned(),
         Kind::File => "a file".to_owned(),
         Kind::Secret => format!("text, at most {SECRET_OCTETS_MAX} octets"),
-        Kind::Url => "http:// or https://host[:port][/path]".to_owned(),
+        Kind::Url => {
+            format!(
+                "http:// or https://host[:port][/path], up to {} with commas; in a file also a list",
+                limits::BACKENDS_MAX
+            )
+        }
         Kind::Host => "an IP address".to_owned(),
         Kind::Port => "0 to 65535; 0 takes a free port".to_owned(),
         Kind::Ports => "0 to 65535, or a range; 0 takes a free port".to_owned(),

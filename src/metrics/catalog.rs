@@ -202,6 +202,9 @@ pub const CATALOG: &[Descriptor] = &[
         "Flow records lost inside the collector, by stage and reason.",
     ),
     d("delivery_requests_total", Counter, &["sink", "code"], "Requests finished, by HTTP status or kind of failure."),
+    d("backend_records_accepted_total", Counter, &["sink"], "Flow records that this backend acknowledged."),
+    d("backend_state", Gauge, &["sink", "state"], "1 for the state that the backend's circuit breaker is in, else 0."),
+    d("requests_limit", Gauge, &["sink"], "Requests that may be under way to the backend now."),
     d("delivery_body_bytes_total", Counter, &["sink"], "Octets of the bodies of requests, before compression."),
     d("delivery_sent_bytes_total", Counter, &["sink"], "Octets of the same bodies as they were sent."),
     d(

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use metrics::Histogram;
 
+use super::backends::{BackendMetrics, Backends};
 use super::duplicates::Duplicates;
 use super::losses::{Losses, LostRun};
 use super::reasons::{FAULT_REASONS, REFUSE_REASONS};
@@ -402,8 +403,10 @@ pub struct SinkMetrics {
     pub books: Books,
     /// Records in delivery (a level).
     pub held: Tally,
-    /// Finished requests, in the order of `REQUEST_CODES`.
+    /// Finished requests to the first backend, in the order of `REQUEST_CODES`.
     pub requests: Vec<Tally>,
+    /// What each backend has of its own.
+    pub backends: Backends,
     /// Octets of the bodies of requests, before compression.
     pub body_bytes: Tally,
     /// Octets of the same bodies as they were sent.
@@ -418,7 +421,7 @@ pub struct SinkMetrics {
     pub lag_spooled: WeightedHistogram,
     /// Negative lags.
     pub clock_steps: Tally,
-    /// Requests under way (a level).
+    /// Requests to the first backend under way (a level).
     pub in_flight: Tally,
     /// Octets waiting or under way (a level).
     pub in_flight_bytes: Tally,
@@ -437,12 +440,14 @@ impl SinkMetrics {
         let sink = [label("sink", shape.sink)];
         let healthy = r.level("sink_healthy", &sink);
         healthy.set(1.0);
+        let first = BackendMetrics::register(r, shape.sink);
+        let (requests, in_flight, backends) = (first.requests.clone(), first.in_flight.clone(), Backends::default());
+        backends.push(first);
         Self {
             books: books.clone(),
             held: books.held.sink.clone(),
-            requests: REQUEST_CODES
-                .map(|code| r.counter("delivery_requests_total", &[label("sink", shape.sink), label("code", code)]))
-                .into(),
+            requests,
+            backends,
             body_bytes: r.counter("delivery_body_bytes_total", &sink),
             sent_bytes: r.counter("delivery_sent_bytes_total", &sink),
             secrets: secrets.clone(),
@@ -450,7 +455,7 @@ impl SinkMetrics {
             lag: lag(r, "fresh"),
             lag_spooled: lag(r, "spooled"),
             clock_steps: r.counter("clock_steps_total", &[]),
-            in_flight: r.level_u64("requests_in_flight", &sink),
+            in_flight,
             in_flight_bytes: r.level_u64("in_flight_bytes", &sink),
             in_flight_limit: r.level_u64("in_flight_limit_bytes", &sink),
             saturation: r.level("sink_saturation_ratio", &sink),
@@ -459,11 +464,11 @@ impl SinkMetrics {
         }
     }
 
-    /// Counts a finished request under `code` (a status or a kind of failure).
+    /// Counts a finished request to the first backend under `code` (a status or a kind of failure).
     pub fn request(&self, code: &str) {
-        let other = REQUEST_CODES.iter().position(|c| *c == "other").unwrap_or(0);
-        let index = REQUEST_CODES.iter().position(|c| *c == code).unwrap_or(other);
-        self.requests[index].add(1);
+        if let Some(first) = self.backends.all().first() {
+            first.request(code);
+        }
     }
 }
 

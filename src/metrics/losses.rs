@@ -12,7 +12,7 @@ use super::drops::{DROP_REASONS, RecordDrop};
 use crate::limits::LOSS_EXPORTERS_MAX;
 
 /// Stages of `records_dropped_total`, in the order of [`Loss::by_stage`].
-pub const LOSS_STAGES: [&str; 6] = ["queue", "batcher", "encode", "dispatch", "delivery", "spool"];
+pub const LOSS_STAGES: [&str; 7] = ["queue", "batcher", "encode", "dispatch", "delivery", "spool", "thread"];
 
 /// One exporter's records in a row that are lost: tenant, address, how many.
 pub type LostRun<'a> = (&'a str, IpAddr, u64);
@@ -125,7 +125,7 @@ mod tests {
         losses.add(RecordDrop::SpoolFull, [("blue", address(1), 5)]);
         let all = losses.all();
         assert_eq!(all.iter().map(|l| (&*l.tenant, l.records())).collect::<Vec<_>>(), [("", 6), ("blue", 8)]);
-        assert_eq!(all[1].by_stage, [3, 0, 0, 0, 0, 5]);
+        assert_eq!(all[1].by_stage, [3, 0, 0, 0, 0, 5, 0]);
         let many = u32::try_from(LOSS_EXPORTERS_MAX).expect("a small number") + 10;
         losses.add(RecordDrop::QueueFull, (0..many).map(|n| ("", address(n), 1)));
         let all = losses.all();

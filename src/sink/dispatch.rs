@@ -8,12 +8,16 @@
 //! One task owns the line, so nothing in it is locked.
 
 mod books;
+mod breaker;
 mod dead;
 mod inlet;
 mod job;
 mod journal;
 mod line;
+mod pace;
+mod route;
 mod spooled;
+mod targets;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +34,7 @@ use super::budget::Budget;
 use super::compress::{Packed, Press};
 use super::http::{Answer, Failure, Parcel};
 use super::retry::{self, Backoff, Fault, Random};
-use super::target::{Aim, Target};
+use super::target::Aim;
 use super::{Compression, ExporterRun, SinkError, SinkReport, SinkSettings};
 use crate::clock::Clock;
 use crate::metrics::{RecordDrop, SinkMetrics, Tally};
@@ -44,6 +48,7 @@ use job::{Fate, Job, Policy, Turn};
 use journal::Journal;
 use line::Line;
 use spooled::SpoolSide;
+use targets::Targets;
 
 pub use spooled::{Bell, SpoolEnds};
 
@@ -110,17 +115,22 @@ pub fn start_with(
     metrics.in_flight_limit.set(settings.in_flight_octets);
     metrics.healthy.set(1.0);
     let budget = Budget::new(settings.in_flight_octets);
+    let targets = Targets::of(aim.now(), &metrics, &clock);
+    let (sharing, journal) = (targets.sharing(), Journal::new(targets.names()));
     let press =
         Press::new(settings.access.compression, settings.threads, budget.clone(), metrics.in_flight_bytes.clone());
     let policy = Policy {
         slots: settings.requests_in_flight.max(1),
+        adaptive: sharing.adaptive,
+        backends: sharing.backends,
+        balance: sharing.balance,
         retry_attempts: settings.retry_attempts.max(1),
         backoff: Backoff { first: settings.backoff, max: settings.backoff_max },
     };
     let spool = spool.map(SpoolSide::new);
     let into_spool = spool.as_ref().map(|spool| spool.into.clone());
     let dispatch = Dispatch {
-        target: aim.now(),
+        targets,
         aim: aim.clone(),
         press,
         spool,
@@ -129,7 +139,7 @@ pub fn start_with(
         metrics: metrics.clone(),
         budget: budget.clone(),
         line: Line::new(policy, Random::from_system()),
-        journal: Journal::new(settings.backend.display),
+        journal,
         requests: JoinSet::new(),
         jobs: HashMap::default(),
         healthy: Arc::clone(&healthy),
@@ -210,8 +220,8 @@ type Finished = (Result<Answer, Failure>, f64, Option<Packed>);
 
 /// The task that owns the line.
 struct Dispatch {
-    /// Where requests go: `aim` as it was seen last.
-    target: Arc<Target>,
+    targets: Targets,
+    /// Where requests go: `targets` are it as it was seen last.
     aim: Aim,
     press: Press,
     spool: Option<SpoolSide>,
@@ -276,7 +286,7 @@ impl Dispatch {
                     if end.is_some_and(|(end, _)| Instant::now() >= end) {
                         break;
                     }
-                    self.target.client.sweep();
+                    self.targets.sweep();
                     self.graves.expire();
                 }
             }
@@ -296,13 +306,13 @@ impl Dispatch {
         self.report
     }
 
-    /// Another target is tried at once: what was wrong with the old one says nothing of it.
+    /// Other backends are tried at once: what was wrong with those of before says nothing of them.
     fn look_at_aim(&mut self) {
         let target = self.aim.now();
-        if !Arc::ptr_eq(&target, &self.target) {
-            self.journal.turn_to(&target.display);
-            self.target = target;
-            self.line.try_now(self.clock.monotonic_ns());
+        if !self.targets.are(&target) {
+            self.targets = Targets::of(target, &self.metrics, &self.clock);
+            self.journal.turn_to(self.targets.names());
+            self.line.turn_to(self.targets.sharing(), self.clock.monotonic_ns());
         }
     }
 
@@ -327,7 +337,7 @@ impl Dispatch {
         let (key, records) = (job.batch.idempotency_key(), job.batch.records);
         // Shares the octets with the job.
         let (body, packed) = (job.batch.body.clone(), job.packed.take());
-        let (client, press) = (Arc::clone(&self.target.client), self.press.clone());
+        let (client, press) = (self.targets.client(job.target), self.press.clone());
         let (plain, sent) = (self.metrics.body_bytes.clone(), self.metrics.sent_bytes.clone());
         let task = self.requests.spawn(async move {
             let packed = match packed {
@@ -350,16 +360,19 @@ impl Dispatch {
         let Some(mut job) = self.jobs.remove(&id) else { return };
         job.packed = packed;
         self.metrics.request_seconds.record(seconds);
+        // None of a backend that is none any more.
+        let target = Some(job.target).filter(|_| !self.line.routes().is_stale(&job));
+        if let Some(target) = target {
+            self.targets.note(target, job.batch.records, &result, self.clock.unix_ns());
+        }
         let verdict = match &result {
             Ok(answer) => {
-                self.metrics.request(itoa::Buffer::new().format(answer.status));
                 if matches!(answer.status, 401 | 403) {
                     self.read_secrets_again();
                 }
                 retry::of_status(answer.status, answer.retry_after)
             }
             Err(failure) => {
-                self.metrics.request(failure.fault.label());
                 if failure.fault == Fault::Tls {
                     self.read_secrets_again();
                 }
@@ -368,16 +381,18 @@ impl Dispatch {
         };
         self.note_doubt(&job, &verdict, &result);
         let now = self.clock.monotonic_ns();
-        let sick_since = self.line.sick_since();
+        let sick_since = target.and_then(|target| self.line.routes().way(target).breaker.since());
         match self.line.finished(job, &verdict, now) {
             Fate::Delivered(job) => {
                 self.delivered(*job);
-                if let Some(since) = sick_since.filter(|_| self.line.is_well()) {
-                    self.journal.well(now.saturating_sub(since), self.waiting_records());
+                if let Some((target, since)) = target.zip(sick_since)
+                    && self.line.routes().way(target).breaker.is_closed()
+                {
+                    self.journal.well(target, now.saturating_sub(since), self.waiting_records());
                 }
             }
             Fate::Dropped(job, drop) => {
-                self.journal.dropped(&job.batch, drop, &result, now);
+                self.journal.dropped(job.target, &job.batch, drop, &result, now);
                 if let Err(job) = self.graves.keep(job, drop, &result) {
                     self.dropped(*job, drop);
                 }
@@ -388,16 +403,18 @@ impl Dispatch {
             Fate::Halved(job) => self.halve(job),
             Fate::GivenBack(job, pause_ns) => {
                 self.give_back(job, pause_ns);
-                self.tell_of_sickness(&result, now);
+                self.tell_of_sickness(target, &result, now);
             }
-            Fate::Kept => self.tell_of_sickness(&result, now),
+            Fate::Kept => self.tell_of_sickness(target, &result, now),
         }
     }
 
-    fn tell_of_sickness(&mut self, result: &Result<Answer, Failure>, now: u64) {
-        if !self.line.is_well() {
+    fn tell_of_sickness(&mut self, target: Option<usize>, result: &Result<Answer, Failure>, now: u64) {
+        if let Some(target) = target
+            && !self.line.routes().way(target).breaker.is_closed()
+        {
             let waiting = self.waiting_records();
-            self.journal.sick(result, waiting, now);
+            self.journal.sick(target, result, waiting, self.line.is_well(), now);
         }
     }
 
@@ -410,7 +427,7 @@ impl Dispatch {
 
     /// What the backend does not accept may have been replaced already. Not waited for: a file system may hang.
     fn read_secrets_again(&self) {
-        for watched in self.target.client.watched() {
+        for watched in self.targets.watched() {
             let metrics = self.metrics.secrets.clone();
             drop(tokio::task::spawn_blocking(move || tell(watched.name(), &watched.refresh(), &metrics)));
         }
@@ -427,7 +444,7 @@ impl Dispatch {
         self.lag_of(&job).record(lag, records);
         self.metrics.books.delivered.add(records);
         self.report.delivered += records;
-        self.journal.delivered(&job.batch);
+        self.journal.delivered(job.target, &job.batch);
         self.release(job);
     }
 
@@ -454,7 +471,7 @@ impl Dispatch {
         self.healthy.store(well, Ordering::Release);
         let metrics = &self.metrics;
         metrics.healthy.set(if well { 1.0 } else { 0.0 });
-        metrics.in_flight.set(self.jobs.len() as u64);
+        self.targets.publish(self.line.routes(), self.clock.unix_ns());
         metrics.oldest_receive_ns.set(self.line.oldest_receive().unwrap_or(0));
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]
         let ratio = self.budget.used() as f64 / self.budget.limit().max(1) as f64;

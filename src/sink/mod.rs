@@ -99,6 +99,39 @@ pub struct Access {
     pub tls: ClientTls,
     /// Credentials for the backend.
     pub credentials: Credentials,
+    /// Further backends; those of `Routing::others` have none.
+    pub routing: Routing,
+}
+
+/// Which of several backends gets a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// The first in the operator's order that takes what it is sent.
+    #[default]
+    Failover,
+    /// The one of those with the fewest requests under way.
+    Spread,
+}
+
+/// Several backends, and how much each of them is sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// Backends beside `SinkSettings::backend`, in the operator's order, each with its own way.
+    pub others: Vec<(BackendUrl, Access)>,
+    /// Which of them gets a batch.
+    pub balance: Balance,
+    /// How many requests a backend has under way.
+    pub concurrency: Concurrency,
+}
+
+/// How many requests a backend has under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Concurrency {
+    /// Fewer than the most where more only make it slower.
+    #[default]
+    Adaptive,
+    /// Always the most.
+    Fixed,
 }
 
 /// A proxy on the way to the backend.
@@ -170,6 +203,25 @@ pub struct SinkSettings {
     pub threads: usize,
     /// How the backend is reached.
     pub access: Access,
+}
+
+impl SinkSettings {
+    /// All backends in the operator's order: each as if it were the only one.
+    #[must_use]
+    pub fn each_backend(&self) -> Vec<Self> {
+        let others = self.access.routing.others.iter().map(|(backend, access)| {
+            let (backend, access) = (backend.clone(), access.clone());
+            Self { backend, access, ..self.clone() }
+        });
+        std::iter::once(self.clone()).chain(others).collect()
+    }
+
+    /// The URLs of all backends as people may see them, with commas.
+    #[must_use]
+    pub fn display(&self) -> String {
+        let others = self.access.routing.others.iter().map(|(backend, _)| backend.display.as_str());
+        std::iter::once(self.backend.display.as_str()).chain(others).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What became of one request.

@@ -1,6 +1,6 @@
-//! Where requests go now: a client that another can take the place of.
+//! Where requests go now: clients that others can take the place of.
 //!
-//! Enters: settings for the backend that may differ from those of before. Leaves: a [`Target`] that cannot fail to be used.
+//! Enters: settings for the backends that may differ from those of before. Leaves: a [`Target`] that cannot fail to be used.
 //! Promised: what is under way comes to its end with the client that it was begun with; each request begins with the newest.
 //! The line, its room and its books know nothing of it.
 
@@ -11,17 +11,26 @@ use arc_swap::ArcSwap;
 
 use super::dispatch::WatchedEnd;
 use super::http::Client;
-use super::{SinkError, SinkSettings};
+use super::{Balance, Concurrency, SinkError, SinkSettings};
 use crate::clock::Clock;
 use crate::metrics::{SecretMetrics, Tally};
 use crate::secret::Refresh;
 
-/// A backend, and how it is reached.
+/// One backend, and how it is reached.
 #[derive(Debug)]
-pub struct Target {
+pub(super) struct Backend {
     pub(super) client: Arc<Client>,
     /// Its base URL as people may see it.
     pub(super) display: String,
+}
+
+/// The backends, in the operator's order, and how they share the work.
+#[derive(Debug)]
+pub struct Target {
+    pub(super) backends: Vec<Backend>,
+    pub(super) balance: Balance,
+    /// Fewer requests at once where more only make a backend slower.
+    pub(super) adaptive: bool,
 }
 
 /// The present target, shared by delivery and by whoever changes it.
@@ -33,18 +42,18 @@ pub struct Aim {
 
 impl fmt::Debug for Aim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Aim").field("backend", &self.now().display).finish_non_exhaustive()
+        f.debug_struct("Aim").field("backends", &self.display()).finish_non_exhaustive()
     }
 }
 
 impl Aim {
-    /// At the backend of `settings`.
+    /// At the backends of `settings`.
     pub(super) fn at(settings: &SinkSettings, clock: Clock) -> Result<Self, SinkError> {
         let target = Target::new(settings, &clock)?;
         Ok(Self { target: Arc::new(ArcSwap::from_pointee(target)), clock })
     }
 
-    /// The backend of `settings`, with its files read. Opens nothing yet.
+    /// The backends of `settings`, with their files read. Opens nothing yet.
     ///
     /// # Errors
     /// A setting that cannot stand in a request, or a file that cannot be used.
@@ -57,10 +66,10 @@ impl Aim {
         self.target.store(Arc::new(target));
     }
 
-    /// Base URL of the backend as people may see it.
+    /// Base URLs of the backends as people may see them, with commas.
     #[must_use]
     pub fn display(&self) -> String {
-        self.now().display.clone()
+        self.now().backends.iter().map(|one| one.display.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     pub(super) fn now(&self) -> Arc<Target> {
@@ -70,7 +79,7 @@ impl Aim {
     /// Values that follow files, to be read again.
     #[must_use]
     pub fn watched(&self) -> Vec<Arc<dyn Refresh>> {
-        self.now().client.watched()
+        self.now().watched()
     }
 
     /// Certificates whose end is watched: name, end of validity (0 without one), where it shows.
@@ -78,7 +87,10 @@ impl Aim {
     pub fn certificates(&self, metrics: &SecretMetrics) -> Vec<WatchedEnd> {
         let of_tls = |end: fn(&crate::tls::ClientSide) -> u64| {
             let aim = self.clone();
-            Box::new(move || aim.now().client.tls().map_or(0, |tls| end(&tls.current())))
+            Box::new(move || {
+                let target = aim.now();
+                target.backends.iter().find_map(|one| one.client.tls()).map_or(0, |tls| end(&tls.current()))
+            })
         };
         let server = self.clone();
         vec![
@@ -95,7 +107,12 @@ impl Aim {
             ),
             (
                 "the backend's certificate",
-                Box::new(move || server.now().client.server_expiry().value()),
+                // Of several the one that ends first.
+                Box::new(move || {
+                    let target = server.now();
+                    let ends = target.backends.iter().map(|one| one.client.server_expiry().value());
+                    ends.filter(|end| *end > 0).min().unwrap_or(0)
+                }),
                 metrics.backend_server_expiry.clone(),
             ),
         ]
@@ -104,8 +121,22 @@ impl Aim {
 
 impl Target {
     fn new(settings: &SinkSettings, clock: &Clock) -> Result<Self, SinkError> {
-        let client = Arc::new(Client::new(settings, clock.clone())?);
-        Ok(Self { client, display: settings.backend.display.clone() })
+        let backends = settings.each_backend().into_iter().map(|one| {
+            Ok(Backend { client: Arc::new(Client::new(&one, clock.clone())?), display: one.backend.display })
+        });
+        let routing = &settings.access.routing;
+        let adaptive = routing.concurrency == Concurrency::Adaptive;
+        Ok(Self { backends: backends.collect::<Result<_, SinkError>>()?, balance: routing.balance, adaptive })
+    }
+
+    /// How many backends there are.
+    #[must_use]
+    pub fn backends(&self) -> usize {
+        self.backends.len()
+    }
+
+    pub(super) fn watched(&self) -> Vec<Arc<dyn Refresh>> {
+        self.backends.iter().flat_map(|one| one.client.watched()).collect()
     }
 }
 

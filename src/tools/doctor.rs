@@ -27,10 +27,8 @@ use std::time::{Duration, Instant};
 pub use finding::{EXIT_FAULTS, EXIT_FINE, EXIT_WARNINGS, Finding, Report, Severity};
 
 use crate::cli::DoctorArgs;
-use crate::clock::Clock;
 use crate::config::{self, Loaded, Machine, NoteLevel, Overrides};
-use crate::sink::probe::Probe;
-use crate::sink::{self, Output};
+use crate::sink::Output;
 use buffers::{BufferFacts, Counters};
 use clock::ClockFacts;
 use filters::FilterFacts;
@@ -102,23 +100,22 @@ pub fn examine(host: &Host, loaded: &Loaded) -> Report {
     let filters = FilterFacts::gather(host, numbers);
     let buffers = BufferFacts::gather(host, settings);
     let clock_facts = ClockFacts::gather(host);
-    let probe = match settings.sink.output {
-        Output::Stdout => Ok(None),
-        Output::Backend => sink::probe(&settings.sink, &Clock::system()).map(Some).map_err(|e| e.to_string()),
+    let probes = match settings.sink.output {
+        Output::Stdout => Vec::new(),
+        Output::Backend => backend::ask(&settings.sink),
     };
     std::thread::sleep(LOOK.saturating_sub(start.elapsed()));
     let after = Counters::read(host);
     resources.look_again(host);
 
-    let asked: Result<Option<&Probe>, &str> = probe.as_ref().map(Option::as_ref).map_err(String::as_str);
     let mut findings = configuration(loaded);
     findings.extend(resources::judge(&resources));
     findings.extend(surroundings::judge(&surroundings));
     findings.extend(buffers::judge(&buffers, &before, &after));
     findings.extend(filters::judge(&filters, &before, &after));
     findings.extend(ports::judge(&ports));
-    findings.extend(clock::judge(&clock_facts, asked.ok().flatten()));
-    findings.push(backend::judge(&settings.sink.backend.display, asked));
+    findings.extend(clock::judge(&clock_facts, probes.iter().find_map(|(_, probe)| probe.as_ref().ok())));
+    findings.extend(backend::judge_all(&probes));
     findings.sort_by_key(|f| CHECKS.iter().position(|check| *check == f.check));
     Report { findings }
 }

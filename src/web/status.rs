@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::time::rfc3339;
 use super::{ConfigRow, Sources};
 use crate::clock::Clock;
-use crate::metrics::{Books, Tally};
+use crate::metrics::{BACKEND_STATES, BackendMetrics, Backends, Books, Tally};
 
 /// The object that the backend polls: records throughout.
 pub(super) fn polled(sources: &Sources) -> Value {
@@ -27,7 +27,7 @@ pub(super) fn status(sources: &Sources, clock: &Clock, started_ns: u64, uptime_n
     let (health, ready, live) = ((sources.health)(), (sources.ready)(), (sources.live)());
     let metrics = &sources.metrics;
     let (sink, queue, books) = (metrics.sink(), metrics.queue(), &metrics.books);
-    let ledger = books.ledger();
+    let (ledger, backends) = (books.ledger(), sink.backends.present());
     let listeners: Vec<Value> =
         sources.listeners.iter().map(|(name, at)| json!({ "name": name, "address": at.to_string() })).collect();
     json!({
@@ -82,7 +82,7 @@ pub(super) fn status(sources: &Sources, clock: &Clock, started_ns: u64, uptime_n
         "sink": {
             "healthy": sink.healthy.value() > 0.5,
             "saturation_ratio": sink.saturation.value(),
-            "requests_in_flight": sink.in_flight.level(),
+            "requests_in_flight": backends.iter().map(|one| one.in_flight.level()).sum::<u64>(),
             "oldest_unacked_seconds": books.oldest_unacked(),
             "oldest_unacked_seconds_by_state": {
                 "fresh": books.oldest_fresh.value(),
@@ -96,6 +96,7 @@ pub(super) fn status(sources: &Sources, clock: &Clock, started_ns: u64, uptime_n
                 "fresh": { "p50": sink.lag.quantile(0.5), "p99": sink.lag.quantile(0.99) },
                 "spooled": { "p50": sink.lag_spooled.quantile(0.5), "p99": sink.lag_spooled.quantile(0.99) },
             },
+            "backends": backends.iter().enumerate().map(backend).collect::<Vec<_>>(),
         },
     })
 }
@@ -106,6 +107,22 @@ fn config(row: &ConfigRow) -> Value {
         "taken_up": rfc3339(row.taken_up_ns),
         "error": row.error,
         "restart_needed": row.restart,
+    })
+}
+
+/// A backend, by its place in the operator's list.
+fn backend((index, metrics): (usize, &BackendMetrics)) -> Value {
+    let picture = metrics.picture();
+    let error = picture.last_error.map(|(at, text)| json!({ "time": rfc3339(at), "error": text }));
+    json!({
+        "sink": Backends::label(index),
+        "url": picture.url,
+        "state": BACKEND_STATES[picture.state],
+        "since": (picture.since_ns > 0).then(|| rfc3339(picture.since_ns)),
+        "last_error": error,
+        "records_accepted": metrics.records.value(),
+        "requests_in_flight": metrics.in_flight.level(),
+        "requests_limit": metrics.limit.level(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! A batch on its way through the line, and the words that the line speaks.
 
 use crate::metrics::RecordDrop;
+use crate::sink::Balance;
 use crate::sink::compress::Packed;
 use crate::sink::encode::EncodedBatch;
 use crate::sink::retry::Backoff;
@@ -24,6 +25,18 @@ pub(super) struct Job {
     pub(super) oldest_receive: u64,
     /// When it was sent last.
     pub(super) sent_ns: u64,
+    /// Place of the backend that it was sent to last.
+    pub(super) target: usize,
+    /// Which backends were asked: those of now, or of before.
+    pub(super) epoch: u32,
+    /// Requests to that backend at the time, itself included: the most that is known.
+    pub(super) company: usize,
+    /// It asks whether that backend takes anything again.
+    pub(super) is_probe: bool,
+    /// Backends that failed it since it last waited: it goes to each of the others at once.
+    pub(super) moves: usize,
+    /// Backends that gave it up for its own sake, a bit each.
+    pub(super) denied: u8,
     /// Tries in a row since it last made way.
     pub(super) tries: u32,
     /// Failures that speak against the batch itself.
@@ -99,6 +112,12 @@ impl Job {
             repeated: false,
             order,
             sent_ns: 0,
+            target: 0,
+            epoch: 0,
+            company: 0,
+            is_probe: false,
+            moves: 0,
+            denied: 0,
             tries: 0,
             strikes: 0,
             accepts_at_first_try: None,
@@ -141,6 +160,12 @@ impl Shares {
 pub(super) struct Policy {
     /// Requests under way at once.
     pub(super) slots: usize,
+    /// Fewer where more would only make a backend slower.
+    pub(super) adaptive: bool,
+    /// Backends, in the operator's order.
+    pub(super) backends: usize,
+    /// Which of them gets what.
+    pub(super) balance: Balance,
     /// Tries in a row before a batch makes way.
     pub(super) retry_attempts: u32,
     /// Delays.

@@ -14,42 +14,74 @@ use crate::sink::http::{Answer, Failure};
 use crate::sink::retry::Fault;
 use crate::throttle::Throttle;
 
-/// The voice of delivery.
+/// What is said of one backend.
 #[derive(Debug)]
-pub(super) struct Journal {
-    backend: String,
+struct Voice {
+    name: String,
     sick: Throttle,
     /// The line about the present sickness was written, so its end is worth one too.
     sick_was_said: bool,
+}
+
+/// The voice of delivery.
+#[derive(Debug)]
+pub(super) struct Journal {
+    backends: Vec<Voice>,
     refused: Throttle,
     poison: Throttle,
     delivered: HashSet<(Arc<str>, IpAddr), rustc_hash::FxBuildHasher>,
 }
 
+fn voices(backends: impl Iterator<Item = String>) -> Vec<Voice> {
+    backends.map(|name| Voice { name, sick: Throttle::default(), sick_was_said: false }).collect()
+}
+
 impl Journal {
-    pub(super) fn new(backend: String) -> Self {
+    pub(super) fn new(backends: impl Iterator<Item = String>) -> Self {
         Self {
-            backend,
-            sick: Throttle::default(),
-            sick_was_said: false,
+            backends: voices(backends),
             refused: Throttle::default(),
             poison: Throttle::default(),
             delivered: HashSet::default(),
         }
     }
 
-    /// Requests go to `backend` from now on.
-    pub(super) fn turn_to(&mut self, backend: &str) {
-        backend.clone_into(&mut self.backend);
+    /// Which one that is; empty for one that is none any more.
+    fn name(&self, target: usize) -> &str {
+        self.backends.get(target).map_or("", |voice| voice.name.as_str())
     }
 
-    /// A request failed for the environment's sake.
-    pub(super) fn sick(&mut self, result: &Result<Answer, Failure>, waiting_records: u64, now: u64) {
-        let Some(times) = self.sick.note(now, 1) else { return };
-        self.sick_was_said = true;
+    /// Requests go to `backends` from now on.
+    pub(super) fn turn_to(&mut self, backends: impl Iterator<Item = String>) {
+        self.backends = voices(backends);
+    }
+
+    /// A request to the backend at `target` failed for the environment's sake; `others_take` what it does not.
+    pub(super) fn sick(
+        &mut self,
+        target: usize,
+        result: &Result<Answer, Failure>,
+        waiting_records: u64,
+        others_take: bool,
+        now: u64,
+    ) {
+        let Some(voice) = self.backends.get_mut(target) else { return };
+        let Some(times) = voice.sick.note(now, 1) else { return };
+        voice.sick_was_said = true;
         let (reason, advice) = explain(result);
+        if others_take {
+            tracing::warn!(
+                backend = voice.name,
+                reason,
+                advice,
+                waiting_records,
+                times,
+                "a backend takes no flows: the others get them, and it is asked again"
+            );
+            return;
+        }
         tracing::warn!(
-            backend = self.backend,
+            backend = voice.name,
             reason,
             advice,
             waiting_records,
@@ -58,19 +90,21 @@ impl Journal {
         );
     }
 
-    /// The backend took a batch again.
-    pub(super) fn well(&mut self, sick_ns: u64, waiting_records: u64) {
-        if !std::mem::take(&mut self.sick_was_said) {
+    /// The backend at `target` took a batch again.
+    pub(super) fn well(&mut self, target: usize, sick_ns: u64, waiting_records: u64) {
+        let Some(voice) = self.backends.get_mut(target) else { return };
+        if !std::mem::take(&mut voice.sick_was_said) {
             return;
         }
         #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
         let after_seconds = sick_ns as f64 / 1e9;
-        tracing::info!(backend = self.backend, after_seconds, waiting_records, "the backend takes flows again");
+        tracing::info!(backend = voice.name, after_seconds, waiting_records, "the backend takes flows again");
     }
 
     /// A single record was given up.
     pub(super) fn dropped(
         &mut self,
+        target: usize,
         batch: &EncodedBatch,
         drop: RecordDrop,
         result: &Result<Answer, Failure>,
@@ -86,7 +120,7 @@ impl Journal {
         };
         if poison {
             tracing::warn!(
-                backend = self.backend,
+                backend = self.name(target),
                 status,
                 exporter,
                 answer,
@@ -96,7 +130,7 @@ impl Journal {
             );
         } else {
             tracing::warn!(
-                backend = self.backend,
+                backend = self.name(target),
                 status,
                 exporter,
                 answer,
@@ -107,7 +141,7 @@ impl Journal {
     }
 
     /// A batch was delivered: says so once for each exporter.
-    pub(super) fn delivered(&mut self, batch: &EncodedBatch) {
+    pub(super) fn delivered(&mut self, target: usize, batch: &EncodedBatch) {
         for run in &batch.per_exporter {
             // Past the bound nothing is learned and nothing said.
             if self.delivered.len() >= limits::EXPORTERS_MAX {
@@ -117,7 +151,7 @@ impl Journal {
                 tracing::info!(
                     exporter = %run.address,
                     tenant = &*run.tenant,
-                    backend = self.backend,
+                    backend = self.name(target),
                     "first flows of this exporter delivered"
                 );
             }

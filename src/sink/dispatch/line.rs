@@ -3,53 +3,41 @@
 //! Enters: batches, verdicts, the time (monotonic nanoseconds). Leaves: the next job, or when to ask
 //! again; the fate of a finished one. Promised:
 //! - oldest first; what failed for the environment's sake comes before what is younger;
-//! - while the sink is sick one probe is under way at most, and after `retry_attempts` tries in a row
-//!   the probe makes way for the next batch;
-//! - only a batch that fails while others pass is split, and only a single record is ever given up;
+//! - which backend gets it is for `route` to say; to one that is sick one probe is under way at most, and while all
+//!   are, a probe makes way for the next batch after `retry_attempts` tries in a row;
+//! - what a backend fails for the environment's sake goes to another at once, if one takes what it is sent;
+//! - only a batch that fails while the same backend takes others is split, and only a single record is ever given up;
 //! - what is under suspicion has a lane of its own with half of the slots: nothing waits behind it;
 //! - what the spool handed out has another (see `spooled`): half of the slots while others wait.
 
 mod spooled;
+mod suspects;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::job::{Fate, Job, Order, Policy, Turn};
+use super::route::{Routes, Sharing};
 use crate::limits;
 use crate::metrics::RecordDrop;
 use crate::sink::Delivery;
 use crate::sink::encode::EncodedBatch;
 use crate::sink::retry::{Random, Suspicion, Verdict};
+use suspects::Suspects;
 
-const SECOND_NS: u64 = 1_000_000_000;
-
-/// Whether the backend takes what it is sent.
-#[derive(Debug)]
-enum Health {
-    Well,
-    Sick(Sickness),
-}
-
-#[derive(Debug)]
-struct Sickness {
-    since: u64,
-    /// Failures in a row: of the first request and of the probes.
-    streak: u32,
-    /// No probe before this time.
-    until: u64,
-    /// The backend named a pause: answers to older requests do not end it.
-    paused: bool,
-    probe: Option<Order>,
-    /// The probe that made way: the next one stands behind it.
-    made_way: Option<Order>,
-}
+/// Between two splits of what makes a backend fail; each of the halves has one of its own half of that.
+const SPLIT_NS: u64 = 1_000_000_000 / limits::POISON_SPLITS_PER_S;
+/// Until a backend is asked again that shall be asked for its opinion and has no room.
+const DENIED_RETRY_NS: u64 = 20_000_000;
 
 /// The waiting line.
 #[derive(Debug)]
 pub(super) struct Line {
     policy: Policy,
     random: Random,
-    health: Health,
+    routes: Routes,
+    /// The probe that made way while all were sick: the next one stands behind it.
+    made_way: Option<Order>,
     ready: BTreeMap<Order, Box<Job>>,
     /// The same of what the spool handed out.
     spooled: BTreeMap<Order, Box<Job>>,
@@ -60,40 +48,36 @@ pub(super) struct Line {
     /// Receive times of all that is held, with their number.
     oldest: BTreeMap<u64, u32>,
     arrivals: u64,
-    under_way: usize,
     suspects_under_way: usize,
     suspect_was_last: bool,
     spooled_under_way: usize,
     spooled_was_last: bool,
-    accepts: u64,
-    last_accept: Option<u64>,
-    refusals_in_a_row: u32,
     next_split: u64,
     pause_max: u64,
+    /// What was known of batches that the spool has now.
+    suspects: Suspects,
 }
 
 impl Line {
     pub(super) fn new(policy: Policy, random: Random) -> Self {
         Self {
+            routes: Routes::new(&policy),
             policy,
             random,
-            health: Health::Well,
+            made_way: None,
             ready: BTreeMap::new(),
             spooled: BTreeMap::new(),
             deferred: BTreeMap::new(),
             aside: BTreeMap::new(),
             oldest: BTreeMap::new(),
             arrivals: 0,
-            under_way: 0,
             suspects_under_way: 0,
             suspect_was_last: false,
             spooled_under_way: 0,
             spooled_was_last: false,
-            accepts: 0,
-            last_accept: None,
-            refusals_in_a_row: 0,
             next_split: 0,
             pause_max: u64::MAX,
+            suspects: Suspects::default(),
         }
     }
 
@@ -112,25 +96,27 @@ impl Line {
 
     /// What to do at `now`.
     pub(super) fn next(&mut self, now: u64) -> Turn {
-        if self.under_way >= self.policy.slots {
-            return Turn::Idle;
+        if let Some(target) = self.routes.due(now)
+            && let Some(job) = self.next_probe(now)
+        {
+            return self.start(job, target, true, now);
         }
-        let job = match &self.health {
-            Health::Well => self.next_well(now),
-            Health::Sick(sick) if sick.probe.is_some() || self.waiting() == 0 => None,
-            Health::Sick(sick) if now < sick.until => return Turn::Wait(sick.until),
-            Health::Sick(sick) => {
-                let made_way = sick.made_way;
-                self.next_probe(made_way)
+        while self.routes.has_room()
+            && let Some(job) = self.next_well(now)
+        {
+            if let Some(target) = self.routes.pick(job.denied) {
+                return self.start(job, target, false, now);
             }
-        };
-        let Some(mut job) = job else { return self.wait() };
-        if let Health::Sick(sick) = &mut self.health {
-            sick.probe = Some(job.order);
+            // There is room, but not with those that did not give it up.
+            self.aside.insert((now.saturating_add(DENIED_RETRY_NS), job.order), job);
         }
+        self.wait(now)
+    }
+
+    fn start(&mut self, mut job: Box<Job>, target: usize, is_probe: bool, now: u64) -> Turn {
+        self.routes.start(&mut job, target, is_probe);
         job.sent_ns = now;
-        job.accepts_at_first_try.get_or_insert(self.accepts);
-        self.under_way += 1;
+        job.accepts_at_first_try.get_or_insert(self.routes.accepts());
         self.suspects_under_way += usize::from(job.suspect);
         self.suspect_was_last = job.suspect;
         self.spooled_under_way += usize::from(job.ticket.is_some());
@@ -140,25 +126,21 @@ impl Line {
 
     /// Takes back what `next` gave, with the verdict on it.
     pub(super) fn finished(&mut self, mut job: Box<Job>, verdict: &Verdict, now: u64) -> Fate {
-        self.under_way -= 1;
         self.suspects_under_way -= usize::from(job.suspect);
         self.spooled_under_way -= usize::from(job.ticket.is_some());
         job.repeated = verdict.maybe_written;
         // Nobody answered: it may have been accepted.
         job.doubtful |= verdict.maybe_written && verdict.suspicion < Suspicion::Split;
-        let mut was_probe = false;
-        if let Health::Sick(sick) = &mut self.health
-            && sick.probe == Some(job.order)
-        {
-            sick.probe = None;
-            was_probe = true;
+        let is_stale = self.routes.is_stale(&job);
+        let was_probe = self.routes.end(&mut job);
+        if is_stale && verdict.delivery != Delivery::Accepted {
+            return self.ask_the_new(job, now);
         }
         match verdict.delivery {
             Delivery::Accepted => {
-                self.accepts += 1;
-                self.last_accept = Some(now);
-                self.refusals_in_a_row = 0;
-                self.recover(job.sent_ns);
+                if self.routes.accepted(&job, now) {
+                    self.made_way = None;
+                }
                 self.forget(job.oldest_receive);
                 Fate::Delivered(job)
             }
@@ -167,17 +149,19 @@ impl Line {
         }
     }
 
-    /// True while the backend takes what it is sent.
-    pub(super) const fn is_well(&self) -> bool {
-        matches!(self.health, Health::Well)
+    /// True while a backend takes what it is sent.
+    pub(super) fn is_well(&self) -> bool {
+        self.routes.is_well()
     }
 
-    /// Monotonic time at which the sink became sick.
-    pub(super) const fn sick_since(&self) -> Option<u64> {
-        match &self.health {
-            Health::Well => None,
-            Health::Sick(sick) => Some(sick.since),
-        }
+    /// Monotonic time since which none does.
+    pub(super) fn sick_since(&self) -> Option<u64> {
+        self.routes.sick_since()
+    }
+
+    /// The backends, in the operator's order.
+    pub(super) const fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// Receive time of the oldest record held that is not the spool's; None if nothing is.
@@ -194,22 +178,34 @@ impl Line {
     pub(super) fn hurry(&mut self, pause: Duration, now: u64) {
         self.pause_max = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         let latest = now.saturating_add(self.pause_max);
-        if let Health::Sick(sick) = &mut self.health {
-            sick.until = sick.until.min(latest);
-        }
+        self.routes.hurry(latest);
         for lane in [&mut self.deferred, &mut self.aside] {
             *lane = std::mem::take(lane).into_iter().map(|((at, order), job)| ((at.min(latest), order), job)).collect();
         }
     }
 
-    /// Nothing that was heard so far says when to try again: at `now`.
-    pub(super) fn try_now(&mut self, now: u64) {
+    /// Requests go to other backends from now on: nothing that was heard so far is about them.
+    pub(super) fn turn_to(&mut self, sharing: Sharing, now: u64) {
+        self.policy.backends = sharing.backends;
+        self.routes.turn_to(sharing);
         let pause_max = std::mem::replace(&mut self.pause_max, u64::MAX);
         self.hurry(Duration::ZERO, now);
         self.pause_max = pause_max;
-        if let Health::Sick(sick) = &mut self.health {
-            sick.paused = false;
+        let waiting = self.ready.values_mut().chain(self.spooled.values_mut());
+        for job in waiting.chain(self.deferred.values_mut()).chain(self.aside.values_mut()) {
+            (job.moves, job.denied) = (0, 0);
         }
+    }
+
+    /// A backend of before did not take it, which says nothing of those of now.
+    fn ask_the_new(&mut self, mut job: Box<Job>, now: u64) -> Fate {
+        (job.moves, job.denied) = (0, 0);
+        if job.suspect {
+            self.aside.insert((now, job.order), job);
+        } else {
+            self.make_ready(job);
+        }
+        Fate::Kept
     }
 
     /// Everything that waits leaves the line.
@@ -220,26 +216,30 @@ impl Line {
         ready.into_iter().flat_map(BTreeMap::into_values).chain(lanes.into_iter().flat_map(BTreeMap::into_values))
     }
 
-    fn wait(&self) -> Turn {
-        if !self.is_well() {
-            return Turn::Idle;
-        }
-        let aside = self.aside.first_key_value().filter(|_| self.suspects_under_way < self.suspect_slots());
-        let times = [self.deferred.first_key_value(), aside];
-        times.into_iter().flatten().map(|((at, _), _)| *at).min().map_or(Turn::Idle, Turn::Wait)
+    fn wait(&self, now: u64) -> Turn {
+        let probe = self.routes.due_at(now).filter(|_| self.waiting() > 0);
+        let room = self.routes.has_room();
+        let aside = self.aside.first_key_value().filter(|_| room && self.suspects_under_way < self.suspect_slots());
+        let lanes = [self.deferred.first_key_value().filter(|_| room), aside];
+        let times = lanes.into_iter().flatten().map(|((at, _), _)| *at);
+        times.chain(probe).min().map_or(Turn::Idle, Turn::Wait)
     }
 
     fn suspect_slots(&self) -> usize {
-        (self.policy.slots / 2).max(1)
+        (self.routes.capacity() / 2).max(1)
     }
 
-    fn next_well(&mut self, now: u64) -> Option<Box<Job>> {
+    fn make_due_ready(&mut self, now: u64) {
         while let Some(entry) = self.deferred.first_entry()
             && entry.key().0 <= now
         {
             let job = entry.remove();
             self.make_ready(job);
         }
+    }
+
+    fn next_well(&mut self, now: u64) -> Option<Box<Job>> {
+        self.make_due_ready(now);
         let due = self.suspects_under_way < self.suspect_slots()
             && self.aside.first_key_value().is_some_and(|((at, _), _)| *at <= now);
         // In turns, so that neither lane waits for the other while both have something to send.
@@ -249,16 +249,19 @@ impl Line {
         self.next_ready()
     }
 
-    /// The oldest batch, or the one behind the last that made way; a suspect only if there is no other.
-    fn next_probe(&mut self, made_way: Option<Order>) -> Option<Box<Job>> {
+    /// While another backend takes batches, the next of them. Else the oldest, or the one behind the last that made
+    /// way; a suspect only if there is no other.
+    fn next_probe(&mut self, now: u64) -> Option<Box<Job>> {
+        if self.is_well() {
+            self.make_due_ready(now);
+            return self.next_ready();
+        }
         for (_, job) in std::mem::take(&mut self.deferred) {
             self.make_ready(job);
         }
-        let behind = made_way.and_then(|order| self.first_ready(Some(order)));
-        if behind.is_none()
-            && let Health::Sick(sick) = &mut self.health
-        {
-            sick.made_way = None;
+        let behind = self.made_way.and_then(|order| self.first_ready(Some(order)));
+        if behind.is_none() {
+            self.made_way = None;
         }
         match behind.or_else(|| self.first_ready(None)) {
             Some(order) => self.take_ready(order),
@@ -279,20 +282,21 @@ impl Line {
             return self.environment(job, after, was_probe, now);
         }
         self.strike(&mut job);
-        let others_passed = self.accepts > job.accepts_at_first_strike;
-        if !self.is_well() || after.is_some() || !(others_passed || job.suspect && self.accepted_lately(now)) {
+        let way = self.routes.way(job.target);
+        let others_passed = way.accepted_since(job.accepts_at_first_strike);
+        let proven = others_passed || job.suspect && way.accepted_lately(now);
+        if !way.breaker.is_closed() || after.is_some() || !proven {
             return self.environment(job, after, was_probe, now);
         }
         let single = job.batch.records <= 1;
         let convicted = others_passed && job.strikes >= strikes_of(&job);
         if convicted && single && suspicion == Suspicion::Poison {
-            self.forget(job.oldest_receive);
-            return Fate::Dropped(job, RecordDrop::DeliveryPoison);
+            return self.give_up(job, RecordDrop::DeliveryPoison, now);
         }
         // A part is split at its first failure: what it is a part of has been convicted already.
         if (convicted || job.suspect && !job.doubtful) && !single && suspicion >= Suspicion::Split {
-            let slot = self.next_split.max(now);
-            self.next_split = slot + SECOND_NS / limits::POISON_SPLITS_PER_S;
+            // Halves from the spool wait for their time when they come.
+            let slot = if job.ticket.is_some() { now } else { self.split_slot(now, SPLIT_NS) };
             return self.split(job, slot);
         }
         job.suspect |= convicted;
@@ -304,19 +308,16 @@ impl Line {
         // it was split off, most often its neighbour.
         let single = job.batch.records <= 1;
         let proof = if single { job.accepts_at_split.or(job.accepts_at_first_try) } else { job.accepts_at_first_try };
-        let others_passed = proof.is_some_and(|then| self.accepts > then);
-        self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
-        let lately = self.accepted_lately(now) && self.refusals_in_a_row <= limits::REFUSALS_IN_A_ROW_MAX;
+        let way = self.routes.way_mut(job.target);
+        let others_passed = proof.is_some_and(|then| way.accepted_since(then));
+        way.refusals_in_a_row = way.refusals_in_a_row.saturating_add(1);
+        let lately = way.accepted_lately(now) && way.refusals_in_a_row <= limits::REFUSALS_IN_A_ROW_MAX;
         if !others_passed && !lately {
             return self.environment(job, None, was_probe, now);
         }
-        if let Health::Sick(sick) = &mut self.health {
-            // A refusal is an answer: the next probe need not wait.
-            sick.until = sick.until.min(now);
-        }
+        self.routes.way_mut(job.target).breaker.on_refusal(now);
         if others_passed && single {
-            self.forget(job.oldest_receive);
-            return Fate::Dropped(job, RecordDrop::DeliveryRefused);
+            return self.give_up(job, RecordDrop::DeliveryRefused, now);
         }
         // On the strength of what was accepted before it was tried, a batch is halved once and no record
         // is given up: a backend that begins to refuse everything must not cost anything.
@@ -331,13 +332,28 @@ impl Line {
 
     fn strike(&self, job: &mut Job) {
         if job.strikes == 0 {
-            job.accepts_at_first_strike = self.accepts;
+            job.accepts_at_first_strike = self.routes.accepts();
         }
         job.strikes = job.strikes.saturating_add(1);
     }
 
-    fn accepted_lately(&self, now: u64) -> bool {
-        self.last_accept.is_some_and(|at| now.saturating_sub(at) <= limits::ACCEPTANCE_EVIDENCE_S * SECOND_NS)
+    /// A single record that its backend does not take while it takes others; equals are asked first.
+    fn give_up(&mut self, mut job: Box<Job>, drop: RecordDrop, now: u64) -> Fate {
+        Routes::deny(&mut job);
+        if self.routes.second_opinion(job.denied) {
+            job.suspect = true;
+            self.aside.insert((now, job.order), job);
+            return Fate::Kept;
+        }
+        self.forget(job.oldest_receive);
+        Fate::Dropped(job, drop)
+    }
+
+    /// When the next of what makes a backend fail may start, and for how long it is the last.
+    fn split_slot(&mut self, now: u64, length_ns: u64) -> u64 {
+        let slot = self.next_split.max(now);
+        self.next_split = slot + length_ns;
+        slot
     }
 
     /// Keeps the job for a while; the sink's health is not in question.
@@ -353,51 +369,38 @@ impl Line {
 
     fn environment(&mut self, mut job: Box<Job>, after: Option<Duration>, was_probe: bool, now: u64) -> Fate {
         let named = after.map(|d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX).min(self.pause_max));
-        let streak = match &self.health {
-            Health::Well => 1,
-            Health::Sick(sick) => sick.streak.saturating_add(u32::from(was_probe)),
-        };
+        let streak = self.routes.way(job.target).breaker.streak(was_probe);
         // A pause that the backend names is the least; the jitter goes on top.
         let at = now.saturating_add(named.unwrap_or(0)).saturating_add(self.delay(streak));
-        let began = self.is_well();
-        if began {
-            let sick = Sickness { since: now, streak, until: at, paused: false, probe: None, made_way: None };
-            self.health = Health::Sick(sick);
+        let way = self.routes.way_mut(job.target);
+        let began = way.breaker.is_closed();
+        if !was_probe {
+            way.pace.on_failure(now, job.sent_ns);
         }
+        way.breaker.on_failure(now, at, named.is_some(), was_probe);
         job.tries = job.tries.saturating_add(1);
-        let makes_way = (began || was_probe) && job.tries >= self.policy.retry_attempts;
-        if makes_way {
+        job.moves += 1;
+        // Each backend once: one that fails in turns must not be asked without a pause.
+        if job.moves < self.policy.backends && self.routes.another_is_well(job.target) {
+            if job.suspect {
+                self.aside.insert((now, job.order), job);
+            } else {
+                self.make_ready(job);
+            }
+            return Fate::Kept;
+        }
+        job.moves = 0;
+        if (began || was_probe) && job.tries >= self.policy.retry_attempts {
             job.tries = 0;
-        }
-        if let Health::Sick(sick) = &mut self.health {
-            sick.streak = streak;
-            sick.paused |= named.is_some();
-            // Other requests of the same failure do not prolong it, but a named pause counts whoever hears it.
-            if was_probe {
-                sick.until = at;
-            } else if named.is_some() {
-                sick.until = sick.until.max(at);
+            self.made_way = Some(job.order);
+            // What is behind it in the spool comes only when it has gone.
+            if job.ticket.is_some() {
+                return self.give_back(job, at - now);
             }
-            if makes_way {
-                sick.made_way = Some(job.order);
-            }
-        }
-        // What is behind it in the spool comes only when it has gone.
-        if makes_way && job.ticket.is_some() {
-            return self.give_back(job, at - now);
         }
         let lane = if job.suspect { &mut self.aside } else { &mut self.deferred };
         lane.insert((at, job.order), job);
         Fate::Kept
-    }
-
-    /// An acceptance of a request sent at `sent` ends the sickness, unless the backend named a pause after it was sent.
-    fn recover(&mut self, sent: u64) {
-        if let Health::Sick(sick) = &self.health
-            && (!sick.paused || sent > sick.since)
-        {
-            self.health = Health::Well;
-        }
     }
 
     fn delay(&mut self, failures: u32) -> u64 {
@@ -411,7 +414,7 @@ impl Line {
             self.forget(job.oldest_receive);
             return Fate::Halved(job);
         }
-        let (shares, accepts) = (job.shares(), self.accepts);
+        let (shares, accepts) = (job.shares(), self.routes.accepts());
         let oldest_receive = job.oldest_receive;
         let (batch, reserved) = (job.batch, job.reserved);
         match batch.split() {

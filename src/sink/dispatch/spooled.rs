@@ -126,6 +126,7 @@ impl Dispatch {
                 break;
             }
             self.report.spooled += u64::from(job.batch.records);
+            self.line.remember(&job);
             self.release(*job);
         }
     }
@@ -180,6 +181,7 @@ impl Dispatch {
     pub(super) async fn give_up(&mut self, end: Instant) {
         let mut left: Vec<_> = self.line.take_loans();
         for (_, mut job) in self.jobs.drain() {
+            self.line.broke_off(&mut job);
             // Nobody knows how far its request got.
             job.repeated = true;
             left.push(job);

@@ -1,11 +1,40 @@
 //! The backend's answer to a batch without records, and what its status says about the way to it.
 
 use super::finding::{Finding, Severity};
-use crate::sink::probe::{Outcome, Probe};
+use crate::clock::Clock;
+use crate::sink::SinkSettings;
+use crate::sink::probe::{Outcome, Probe, probe};
 
 const CHECK: &str = "backend";
 /// An empty batch costs a backend nothing: an answer that takes longer says that it is busy or far away.
 const SLOW_MS: u128 = 1_000;
+
+/// Asks each backend in the operator's order: its base URL without credentials, and what came of it or why no
+/// request could be made.
+#[must_use]
+pub fn ask(settings: &SinkSettings) -> Vec<(String, Result<Probe, String>)> {
+    let clock = Clock::system();
+    let backends = settings.each_backend().into_iter();
+    backends.map(|one| (one.backend.display.clone(), probe(&one, &clock).map_err(|e| e.to_string()))).collect()
+}
+
+/// A finding a backend; one without any. A backend that does not work beside one that does is a warning.
+#[must_use]
+pub fn judge_all(probes: &[(String, Result<Probe, String>)]) -> Vec<Finding> {
+    let asked = probes.iter().map(|(url, probe)| judge(url, probe.as_ref().map(Some).map_err(String::as_str)));
+    let mut findings: Vec<Finding> = asked.collect();
+    if findings.is_empty() {
+        return vec![judge("", Ok(None))];
+    }
+    if findings.iter().any(|finding| matches!(finding.severity, Severity::Ok | Severity::Hint)) {
+        for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Fault) {
+            finding.severity = Severity::Warning;
+            "its batches go to the other backends of [backend] url, while they take them"
+                .clone_into(&mut finding.means);
+        }
+    }
+    findings
+}
 
 /// The finding. `url` is the base URL without credentials; `probe` is what came of asking, None if flows
 /// go to standard output, and a sentence if a request could not even be made.
@@ -108,6 +137,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_dead_backend_beside_one_that_answers_is_a_warning() {
+        let outcome = |ok: bool| match ok {
+            true => Outcome::Answered { status: 201, location: None, excerpt: String::new(), ahead_s: None },
+            false => Outcome::Failed { code: "connect", detail: "refused".to_owned() },
+        };
+        let probe = |ok| ("http://b".to_owned(), Ok(Probe { outcome: outcome(ok), took: Duration::ZERO }));
+        let severities = |probes: &[_]| judge_all(probes).iter().map(|f| f.severity).collect::<Vec<_>>();
+        assert_eq!(severities(&[probe(false), probe(true)]), [Severity::Warning, Severity::Ok]);
+        assert_eq!(severities(&[probe(false), probe(false)]), [Severity::Fault; 2]);
+        assert_eq!(severities(&[]), [Severity::Ok]);
+    }
 
     fn answered(status: u16, took_ms: u64) -> Finding {
         let location = (300..400).contains(&status).then(|| "https://elsewhere/".to_owned());

@@ -7,7 +7,7 @@
 use std::ops::Bound::{Excluded, Unbounded};
 
 use super::super::job::{Fate, Job, Order, Past};
-use super::{Line, SECOND_NS};
+use super::{Line, SPLIT_NS};
 use crate::limits;
 use crate::sink::encode::EncodedBatch;
 use crate::spool::Ticket;
@@ -23,11 +23,11 @@ impl Line {
         *self.oldest.entry(AGE_OF_LOANS).or_default() += 1;
         let suspect = job.batch.part != 0;
         let Past { repeated, doubtful } = past;
-        let job = Box::new(Job { ticket: Some(ticket), repeated, doubtful, suspect, ..job });
-        if suspect {
+        let mut job = Box::new(Job { ticket: Some(ticket), repeated, doubtful, suspect, ..job });
+        self.suspects.restore(&mut job);
+        if job.suspect {
             // A part has failed as a whole, which may make the backend fail: at the pace of splits, of two halves each.
-            let at = self.next_split.max(now);
-            self.next_split = at + SECOND_NS / limits::POISON_SPLITS_PER_S / 2;
+            let at = self.split_slot(now, SPLIT_NS / 2);
             self.aside.insert((at, job.order), job);
         } else {
             self.spooled.insert(job.order, job);
@@ -38,6 +38,11 @@ impl Line {
     pub(in super::super) fn fresh_waiting(&self) -> usize {
         let waiting = self.deferred.values().chain(self.aside.values());
         self.ready.len() + waiting.filter(|job| job.ticket.is_none()).count()
+    }
+
+    /// The request of `job` was broken off, and the line has no more to say about it.
+    pub(in super::super) fn broke_off(&mut self, job: &mut Job) {
+        self.routes.end(job);
     }
 
     /// Something that the spool handed out waits or is under way.
@@ -95,7 +100,7 @@ impl Line {
 
     /// In turns, and the spool's with half of the slots while others wait.
     pub(super) fn next_ready(&mut self) -> Option<Box<Job>> {
-        let room = self.spooled_under_way < (self.policy.slots / 2).max(1);
+        let room = self.spooled_under_way < (self.routes.capacity() / 2).max(1);
         if (self.ready.is_empty() || room && !self.spooled_was_last)
             && let Some((_, job)) = self.spooled.pop_first()
         {
@@ -122,8 +127,14 @@ impl Line {
         waiting >= (self.policy.slots * limits::SPOOL_LEASES_PER_REQUEST / 2).max(1)
     }
 
+    /// `job` is the spool's now; if it comes back it is under the same suspicion.
+    pub(in super::super) fn remember(&mut self, job: &Job) {
+        self.suspects.keep(job);
+    }
+
     pub(super) fn give_back(&mut self, job: Box<Job>, pause_ns: u64) -> Fate {
         self.forget(job.oldest_receive);
+        self.remember(&job);
         Fate::GivenBack(job, pause_ns)
     }
 }

@@ -1,5 +1,7 @@
 //! The line under a clock of numbers: every failure class against the plan.
 
+mod routes;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -59,7 +61,18 @@ struct Bench {
 impl Bench {
     fn new(slots: usize) -> Self {
         let backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(2) };
-        let policy = Policy { slots, retry_attempts: 3, backoff };
+        let policy = Policy {
+            slots,
+            retry_attempts: 3,
+            backoff,
+            adaptive: false,
+            backends: 1,
+            balance: crate::sink::Balance::Failover,
+        };
+        Self::with(policy)
+    }
+
+    fn with(policy: Policy) -> Self {
         let line = Line::new(policy, Random::new(7));
         Self {
             line,

@@ -21,6 +21,7 @@ mod secrets;
 mod spooled;
 mod state;
 mod text;
+mod web;
 
 pub use backends::{BACKEND_STATES, BackendMetrics, BackendPicture, Backends};
 pub use catalog::{CATALOG, Descriptor, EXPORTER_CATALOG, Kind, PREFIX};
@@ -28,7 +29,7 @@ pub use config::ConfigMetrics;
 pub use drops::{DROP_REASONS, RecordDrop};
 pub use duplicates::{BatchName, Duplicate, Duplicates, RECOVERED};
 pub use handles::{
-    BatcherMetrics, Books, Held, QueueMetrics, REQUEST_CODES, SinkMetrics, SocketMetrics, WebMetrics, WorkerMetrics,
+    BatcherMetrics, Books, Held, QueueMetrics, REQUEST_CODES, SinkMetrics, SocketMetrics, WorkerMetrics,
 };
 pub use histogram::WeightedHistogram;
 pub use ledger::Ledger;
@@ -39,6 +40,7 @@ pub use secrets::SecretMetrics;
 pub use spooled::SpoolLevels;
 pub use state::StateMetrics;
 pub use text::{ExporterFigures, exporters_text};
+pub use web::WebMetrics;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

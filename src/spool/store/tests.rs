@@ -9,6 +9,7 @@ use super::super::testing::{Fault, MemoryDisk, entry, halves, serials};
 use super::*;
 use crate::clock::ManualClock;
 use crate::metrics::{Loss, Tally};
+use crate::spool::Fsync;
 
 const S: u64 = 1_000_000_000;
 

@@ -5,7 +5,9 @@
 //!                     Datagram      Message      FlowRecord   FlowBatch    EncodedBatch   HTTP POST
 //!                     (borrowed)    Set/Template (plain old   (bounded     (bytes::Bytes)
 //!                      pinned       DecodePlan    data)        hand-off)    tokio side
-//!                      OS thread    pure, no I/O               OS threads
+//!                      OS thread    pure, no I/O               OS threads     |    ^
+//!                                                                             v    |
+//!                                                                           spool (own thread, disk)
 //!  web and metrics read counters and snapshots of every stage; nothing in the path ever waits for them.
 //! ```
 //!

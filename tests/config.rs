@@ -605,11 +605,18 @@ fn each_key_that_reloads_shows_as_changed_and_each_other_as_a_restart() {
                 Kind::Flag if matches!(key.preset, Preset::Text("true")) => "false".to_owned(),
                 Kind::Flag => "true".to_owned(),
                 Kind::Level => "\"debug\"".to_owned(),
-                Kind::Url => "\"http://other:1\"".to_owned(),
+                Kind::Url => "[\"http://other:1\", \"http://third:1\"]".to_owned(),
                 Kind::Host => "\"127.0.0.1\"".to_owned(),
                 Kind::Names => "\"all\"".to_owned(),
                 Kind::Port | Kind::Ports => "1234".to_owned(),
-                Kind::Duration(range, ms) => format!("\"{}ms\"", (range.default + 1).min(range.max) * ms),
+                // A default may stand at its maximum.
+                Kind::Duration(range, ms) if range.default < range.max => format!("\"{}ms\"", (range.default + 1) * ms),
+                Kind::Duration(range, ms) => format!("\"{}ms\"", (range.default - 1) * ms),
+                Kind::Choice(words) => {
+                    let other =
+                        words.iter().find(|word| !matches!(key.preset, Preset::Text(preset) if preset == **word));
+                    format!("\"{}\"", other.expect("a choice has two words"))
+                }
                 _ => continue,
             },
         };

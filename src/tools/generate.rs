@@ -48,6 +48,9 @@ pub struct GenerateOptions {
     pub sampling: u32,
     /// After so many seconds the templates of an exporter change their ids; 0: never.
     pub churn_seconds: u32,
+    /// Templates and samplers stand in an exporter's first datagram and never again, as with exporters that tell them at
+    /// their start alone.
+    pub templates_once: bool,
     /// Counters that another thread may watch.
     pub progress: Arc<Progress>,
 }
@@ -66,6 +69,7 @@ impl GenerateOptions {
             records: None,
             sampling: 1,
             churn_seconds: 0,
+            templates_once: false,
             progress: Arc::default(),
         }
     }
@@ -280,12 +284,16 @@ fn open_sources(options: &GenerateOptions) -> anyhow::Result<Vec<Source>> {
         let address = source_address(options.to, number)?;
         let sender = Sender::open(address, 0, options.to)
             .with_context(|| format!("exporter {} of {}", i + 1, options.exporters))?;
+        let usual = SyntheticOptions::new(options.versions[i % options.versions.len()], number as u64);
+        let repeats = u32::from(!options.templates_once);
         let exporter = SyntheticExporter::new(SyntheticOptions {
             sampling: options.sampling,
             churn_seconds: options.churn_seconds,
+            refresh_datagrams: usual.refresh_datagrams * repeats,
+            refresh_seconds: usual.refresh_seconds * repeats,
             // Behind one address, exporters are told apart by their domain.
             observation_domain: if address.is_some() { 1 } else { u32::try_from(number).unwrap_or(0) + 1 },
-            ..SyntheticOptions::new(options.versions[i % options.versions.len()], number as u64)
+            ..usual
         });
         let address = sender.local_addr().context("socket without an address")?;
         sources.push(Source { exporter, sender, address });

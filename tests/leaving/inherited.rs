@@ -6,12 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clarion_collector::flow::Version;
+use clarion_collector::tools::generate::GenerateOptions;
 use socket2::{Domain, Socket, Type};
 
-use super::child::{Backend, COLLECTOR, Collector, Load, Process, anywhere, json, last_words, number, wait_for};
+use super::child::{Backend, COLLECTOR, Collector, Load, Process, anywhere, json, last_words, number, serials, wait_for};
 
-/// Becomes the collector with standard input and output as descriptors 3 and 4, as a manager would hand them over.
-const HAND_OVER: &str = "exec 3<&0 4>&1 </dev/null >/dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\"";
+/// Becomes the collector with standard input and output as descriptors 3 and 4, as a manager would hand them over; what this
+/// process was itself started with beyond them is closed.
+const HAND_OVER: &str = "exec 3<&0 4>&1 5>&- 6>&- </dev/null >/dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\"";
 
 /// A backend's address where nobody listens: the discard port.
 pub fn nobody() -> SocketAddr {
@@ -80,7 +82,8 @@ fn a_restart_with_inherited_sockets_loses_nothing() {
     for _ in 0..3 {
         let mut collector = start();
         assert_eq!(collector.port, address);
-        // v5 goes on through the restarts; exporters with templates announce them to each process.
+        // v5 goes on through the restarts; exporters with templates announce them to each process, as none is told
+        // where to keep what it learned.
         v5.get_or_insert_with(|| Load::of(&[Version::V5], address, 3_000, 4));
         let others = Load::of(&[Version::V9, Version::Ipfix], address, 1_000, 2);
         let before = number(&backend.stats(), "/records");
@@ -122,6 +125,61 @@ fn a_restart_with_inherited_sockets_loses_nothing() {
     assert_eq!(received + lost, datagrams, "{lost} dropped by the kernel");
     assert!(lost > 0 || delivered == records, "{delivered} of {records} records");
     eprintln!("four processes: {datagrams} datagrams sent, {received} received, {lost} dropped by the kernel");
+}
+
+#[test]
+fn exporters_that_tell_their_templates_once_go_on_through_restarts() {
+    const EXPORTERS: usize = 4;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let out = dir.path().join("out");
+    let backend = Backend::start(anywhere(), &out, &[]);
+    let (one, address) = member(anywhere());
+    let (other, _) = member(address);
+    let start = || {
+        let pair = [copy(&one), copy(&other)];
+        let mut command = with_descriptors(pair, "flows:flows", ("flows", address), backend.address, dir.path());
+        command.arg(format!("--data-dir={}", dir.path().join("data").display()));
+        Collector::from_process(Process::spawn(command))
+    };
+    let end = |mut collector: Collector| {
+        collector.process.signal(&["TERM"]);
+        assert_eq!(collector.process.wait(Duration::from_secs(60)).code(), Some(0), "{}", collector.process.log());
+        let words = last_words(&collector.process.log());
+        assert_eq!(number(&words, "/dropped"), 0, "{words}");
+        number(&words, "/received")
+    };
+    // The one load of all: what stands in its first datagrams alone is all that any of the processes is told.
+    let versions = vec![Version::V9, Version::Ipfix];
+    let options =
+        GenerateOptions { exporters: EXPORTERS, versions, templates_once: true, ..GenerateOptions::new(address, 2_000) };
+    let mut collector = start();
+    let load = Load::with(options);
+    let mut received = 0;
+    for life in 0..3 {
+        let before = number(&backend.stats(), "/records");
+        wait_for("records", || (number(&backend.stats(), "/records") > before + 2_000).then_some(()));
+        let ledger = collector.ledger();
+        assert_eq!(number(&ledger, "/sets/parked") + number(&ledger, "/sets/dropped"), 0, "life {life}: {ledger}");
+        received += end(collector);
+        // Nobody runs: what comes now waits in the sockets, and is the first that the next one reads.
+        let waited = load.sent();
+        wait_for("datagrams that wait", || (load.sent() > waited + 300).then_some(()));
+        collector = start();
+    }
+    let report = load.stop();
+    let drops = kernel_drops(address.port()).unwrap_or(0);
+    wait_for("the rest", || {
+        (received + number(&collector.ledger(), "/datagrams/received") + drops >= report.datagrams).then_some(())
+    });
+    let ledger = collector.ledger_at_rest(0);
+    assert_eq!(number(&ledger, "/sets/parked") + number(&ledger, "/sets/dropped"), 0, "{ledger}");
+    assert_eq!(number(&ledger, "/datagrams/rejected"), 0, "{ledger}");
+    received += end(collector);
+    assert_eq!(received + drops, report.datagrams);
+    let (seen, lines) = serials(&[&out]);
+    assert_eq!(lines, seen.len() as u64, "something came twice");
+    assert!(drops > 0 || seen.len() as u64 == report.records, "{} of {} records", seen.len(), report.records);
+    eprintln!("four processes, templates once: {} records sent, {} came, {drops} dropped by the kernel", report.records, seen.len());
 }
 
 #[test]

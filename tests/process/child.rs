@@ -269,7 +269,10 @@ impl Load {
     }
 
     pub fn of(versions: &[Version], to: SocketAddr, rate: u64, exporters: usize) -> Self {
-        let options = GenerateOptions { exporters, versions: versions.to_vec(), ..GenerateOptions::new(to, rate) };
+        Self::with(GenerateOptions { exporters, versions: versions.to_vec(), ..GenerateOptions::new(to, rate) })
+    }
+
+    pub fn with(options: GenerateOptions) -> Self {
         let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::clone(&options.progress));
         let asked = Arc::clone(&stop);
         let thread = std::thread::spawn(move || run_with(options, asked).expect("flows are sent"));

@@ -277,7 +277,8 @@ fn redefinition_storm(_: &Judge, picture: &ExporterStatus) -> Option<Fault> {
         kind: FaultKind::RedefinitionStorm,
         since_ns,
         evidence: format!(
-            "templates of {} change faster than they are taken: the last layout stays",
+            "templates of {} change faster than they are taken: data sets of those that were refused \
+             are dropped as frozen",
             domain(&storm.key)
         ),
         remedy:

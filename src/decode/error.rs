@@ -110,11 +110,13 @@ pub enum SetDropKind {
     Retired,
     /// What stands behind its records is not zero, and the operator wants such sets dropped (IX-05).
     OddPadding,
+    /// Its template changed too often: the last layout was refused, and the one before is known to be wrong.
+    Frozen,
 }
 
 impl SetDropKind {
     /// All kinds, in the order of their index.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::ReservedId,
         Self::ParkFull,
@@ -128,6 +130,7 @@ impl SetDropKind {
         Self::RedefinitionRace,
         Self::Retired,
         Self::OddPadding,
+        Self::Frozen,
     ];
 
     /// Its octets made no sense, as against what came without a template or met a bound.
@@ -153,6 +156,7 @@ impl SetDropKind {
             Self::RedefinitionRace => "redefinition_race",
             Self::Retired => "retired",
             Self::OddPadding => "odd_padding",
+            Self::Frozen => "frozen",
         }
     }
 }

@@ -204,6 +204,10 @@ impl Walk<'_> {
     /// Runs one data set; the number of records, None if it cannot be known.
     fn run(&mut self, plan: &DecodePlan, id: u16, body: &[u8], envelope: &Envelope) -> Option<u32> {
         plan.note_use();
+        if plan.is_frozen() {
+            self.outcome.drop_set(SetDropKind::Frozen);
+            return None;
+        }
         let rest = if plan.is_fixed { body.len() % plan.record_octets_min } else { 0 };
         match &plan.kind {
             PlanKind::Options(options) => {

@@ -172,7 +172,7 @@ impl SharedTable {
 
 impl Domain {
     /// Tells what this domain has learned at `now_ns`, the templates by id; nothing is told of a domain that has learned
-    /// nothing, nor of templates that ports lent to their address.
+    /// nothing, nor of templates that ports lent to their address, nor of layouts that are known to be wrong.
     pub fn export(&self, now_ns: u64, mut tell: impl FnMut(&Lesson<'_>)) {
         let plans = self.plans.load_full();
         if plans.is_empty() || self.is_shared.load(Ordering::Acquire) {
@@ -182,7 +182,7 @@ impl Domain {
             heard_ns: self.heard_ns.load(Ordering::Acquire),
             firewall_updates: self.firewall_updates.load(Ordering::Relaxed),
         });
-        let mut plans: Vec<&Arc<DecodePlan>> = plans.values().collect();
+        let mut plans: Vec<&Arc<DecodePlan>> = plans.values().filter(|plan| !plan.is_frozen()).collect();
         plans.sort_unstable_by_key(|plan| plan.template.id);
         let mut octets = Vec::new();
         for plan in plans {

@@ -59,12 +59,14 @@ impl Domain {
                 continue;
             }
             let id = template.id;
-            if table.contains_key(&id) {
+            if let Some(known) = table.get(&id) {
                 let change = learned.storm.change(now_ns, table.len());
                 if change == Change::FirstRefused {
                     self.note_event(id, TemplateEventKind::Frozen, now_ns);
                 }
                 if change != Change::Taken {
+                    // Whoever sent it, data sets that follow may be of either layout: none is read by a guess.
+                    known.freeze();
                     outcome.templates_rejected += 1;
                     continue;
                 }

@@ -16,7 +16,8 @@ const MINUTE_NS: u64 = 60 * SECOND_NS;
 /// Two processes that take an id from each other are told for this long: templates come each half hour.
 const CLASH_NS: u64 = TEMPLATE_AGE_V9_S * SECOND_NS;
 
-/// Changes of layouts in one domain: so many a minute, then the last layout stays.
+/// Changes of layouts in one domain: so many a minute, then further ones are refused, and what they are for is not read
+/// until its template comes again.
 #[derive(Debug, Default)]
 pub(in crate::decode) struct Storm {
     window_ns: u64,
@@ -66,9 +67,9 @@ impl Storm {
 pub(in crate::decode) enum Change {
     /// It takes the place of the last.
     Taken,
-    /// The last one stays: the first time in this minute.
+    /// It is refused, and the last one frozen: the first time in this minute.
     FirstRefused,
-    /// The last one stays.
+    /// It is refused, and the last one frozen.
     Refused,
 }
 

@@ -116,7 +116,7 @@ pub enum TemplateEventKind {
     Expired,
     /// It made room for another: a bound was in the way.
     Evicted,
-    /// Redefinitions come too fast: the last layout stays for now.
+    /// Redefinitions come too fast: this one was refused, and data sets of its id are dropped until the template comes again.
     Frozen,
     /// It was kept from an earlier run.
     Restored,

@@ -29,6 +29,8 @@ pub(in crate::decode) struct Life {
     before: Option<u16>,
     /// It was kept from an earlier run, and its exporter has not sent it since.
     pub(in crate::decode) is_restored: AtomicBool,
+    /// Another layout came for its id and was refused: this one is known to be wrong.
+    is_frozen: AtomicBool,
 }
 
 impl Life {
@@ -40,6 +42,7 @@ impl Life {
             author: self.author,
             before: self.before,
             is_restored: AtomicBool::new(self.is_restored.load(Ordering::Relaxed)),
+            is_frozen: AtomicBool::new(self.is_frozen.load(Ordering::Relaxed)),
         }
     }
 }
@@ -48,6 +51,17 @@ impl DecodePlan {
     /// It was kept from before, and its exporter has not sent it since.
     pub(in crate::decode) fn is_restored(&self) -> bool {
         self.life.is_restored.load(Ordering::Relaxed)
+    }
+
+    /// Its exporter's last word was another layout, which was not taken: no data set may be read with this one.
+    #[inline]
+    pub(in crate::decode) fn is_frozen(&self) -> bool {
+        self.life.is_frozen.load(Ordering::Relaxed)
+    }
+
+    /// Another layout came and was refused; until this one comes again, or another takes its place.
+    pub(in crate::decode) fn freeze(&self) {
+        self.life.is_frozen.store(true, Ordering::Relaxed);
     }
 
     /// Where it is from.
@@ -67,6 +81,7 @@ impl DecodePlan {
     /// The same layout came again.
     pub(in crate::decode) fn refresh(&self, now_ns: u64) {
         self.life.is_restored.store(false, Ordering::Relaxed);
+        self.life.is_frozen.store(false, Ordering::Relaxed);
         let last = self.refreshed_ns.swap(now_ns, Ordering::Relaxed);
         // Several in one datagram or burst are one refresh: they say nothing of when the next one comes.
         let interval = now_ns.saturating_sub(last);

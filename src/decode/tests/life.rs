@@ -196,6 +196,66 @@ fn a_8_a_storm_of_redefinitions_freezes_the_last_layout() {
     assert_eq!(domain.storm_since(), None);
 }
 
+/// A domain in a storm, whose plan of 256 is `TEMPLATE` while its exporter said `OTHER` last.
+fn frozen(bench: &mut Bench, version: Version) -> std::sync::Arc<Domain> {
+    let domain = bench.domain(version, 7);
+    let one = |fields: &[u16]| if version == Version::V9 { layout(256, fields) } else { ipfix_layout(256, fields) };
+    for turn in 0..=limits::REDEFINITIONS_PER_MINUTE_MAX {
+        bench.decode(&domain, &one(if turn % 2 == 0 { &TEMPLATE } else { &OTHER }));
+    }
+    assert_eq!(bench.decode(&domain, &one(&OTHER)).templates_rejected, 1);
+    domain
+}
+
+#[test]
+fn a_8_no_value_is_read_with_a_layout_that_is_known_to_be_wrong() {
+    let dropped = |outcome: &Outcome| outcome.sets_dropped[SetDropKind::Frozen as usize];
+    for version in [Version::V9, Version::Ipfix] {
+        let message = if version == Version::V9 { v9 } else { ipfix };
+        let one = |fields: &[u16]| if version == Version::V9 { layout(256, fields) } else { ipfix_layout(256, fields) };
+        let mut bench = Bench::new();
+        let domain = frozen(&mut bench, version);
+        bench.batch.clear();
+        // 12 octets of the refused layout fit the old one too, and would be a flow that never was.
+        let outcome = bench.decode(&domain, &message(7, 2, &[set(256, &[7; 12]), set(256, &rows([5]))]));
+        assert_eq!((outcome.records, dropped(&outcome), outcome.sets_decoded, outcome.sets_malformed()), (0, 2, 0, 0));
+        assert!(bench.batch.is_empty(), "a record was invented");
+        // Other ids are none the worse, learned before or now.
+        let both = [set(if version == Version::V9 { 0 } else { 2 }, &template(300, &TEMPLATE)), set(300, &rows([6]))];
+        assert_eq!(bench.decode(&domain, &message(7, 3, &both)).records, 1);
+        // The plan's own layout, said again: from there on its data sets are read.
+        let outcome = bench.decode(&domain, &one(&TEMPLATE));
+        assert_eq!((outcome.templates_learned, outcome.templates_rejected), (0, 0));
+        assert_eq!(bench.decode(&domain, &message(7, 4, &[set(256, &rows([7]))])).records, 1);
+        // Refused again, and the minute goes by without a word: nobody knows better.
+        bench.decode(&domain, &one(&OTHER));
+        let later = RECEIVE_NS + 300 * SECOND;
+        domain.expire_templates(later);
+        assert_eq!(domain.storm_since(), None);
+        assert_eq!(dropped(&bench.decode_at(&domain, &message(7, 5, &[set(256, &[7; 12])]), later)), 1);
+        // Then the exporter's word counts as ever.
+        assert_eq!(bench.decode_at(&domain, &one(&OTHER), later).templates_learned, 1);
+        bench.batch.clear();
+        let flow = [10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 1, 44];
+        assert_eq!(bench.decode_at(&domain, &message(7, 6, &[set(256, &flow)]), later).records, 1);
+        assert_eq!(bench.batch.records[0].bytes, 300);
+    }
+}
+
+#[test]
+fn a_8_a_frozen_layout_is_kept_for_nobody() {
+    let mut bench = Bench::new();
+    let domain = frozen(&mut bench, Version::V9);
+    let told = |domain: &Domain| {
+        let mut templates = 0;
+        domain.export(RECEIVE_NS, |lesson| templates += usize::from(matches!(lesson, Lesson::Template(_))));
+        templates
+    };
+    assert_eq!(told(&domain), 0, "a successor would read by it");
+    bench.decode(&domain, &layout(256, &TEMPLATE));
+    assert_eq!(told(&domain), 1);
+}
+
 #[test]
 fn a_8_each_template_may_change_once_after_a_restart() {
     let mut bench = Bench::new();

@@ -36,6 +36,9 @@ pub const ACCEPTANCE_EVIDENCE_S: u64 = 30;
 /// Refusals in a row after which that proof is stale: a backend that begins to refuse everything must not
 /// have the whole line halved.
 pub const REFUSALS_IN_A_ROW_MAX: u32 = 16;
+/// Further refusals in a row during which one batch at a time is halved, to find whether a backend still takes a part of one: a batch
+/// of 10,000 records is halved 14 times, and both halves are asked about; so for four of them.
+pub const REFUSALS_SEARCHED_MAX: u32 = 128;
 /// Failures of one batch, while others passed, after which it is set aside (and a single record is given up).
 pub const POISON_STRIKES: u32 = 3;
 /// Splits of batches that make the backend fail, per second: each costs the backend two more failures at most, so

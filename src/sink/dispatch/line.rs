@@ -10,6 +10,7 @@
 //! - what is under suspicion has a lane of its own with half of the slots: nothing waits behind it;
 //! - what the spool handed out has another (see `spooled`): half of the slots while others wait.
 
+mod search;
 mod spooled;
 mod suspects;
 
@@ -97,7 +98,7 @@ impl Line {
     /// What to do at `now`.
     pub(super) fn next(&mut self, now: u64) -> Turn {
         if let Some(target) = self.routes.due(now)
-            && let Some(job) = self.next_probe(now)
+            && let Some(job) = self.next_probe(target, now)
         {
             return self.start(job, target, true, now);
         }
@@ -249,15 +250,18 @@ impl Line {
         self.next_ready()
     }
 
-    /// While another backend takes batches, the next of them. Else the oldest, or the one behind the last that made
-    /// way; a suspect only if there is no other.
-    fn next_probe(&mut self, now: u64) -> Option<Box<Job>> {
+    /// While another backend takes batches, the next of them. Else what `search` wants to ask with, the oldest, or the one
+    /// behind the last that made way; a suspect only if there is no other.
+    fn next_probe(&mut self, target: usize, now: u64) -> Option<Box<Job>> {
         if self.is_well() {
             self.make_due_ready(now);
             return self.next_ready();
         }
         for (_, job) in std::mem::take(&mut self.deferred) {
             self.make_ready(job);
+        }
+        if let Some(piece) = self.next_piece(target) {
+            return Some(piece);
         }
         let behind = self.made_way.and_then(|order| self.first_ready(Some(order)));
         if behind.is_none() {
@@ -313,7 +317,7 @@ impl Line {
         way.refusals_in_a_row = way.refusals_in_a_row.saturating_add(1);
         let lately = way.accepted_lately(now) && way.refusals_in_a_row <= limits::REFUSALS_IN_A_ROW_MAX;
         if !others_passed && !lately {
-            return self.environment(job, None, was_probe, now);
+            return self.doubt(job, was_probe, now);
         }
         self.routes.way_mut(job.target).breaker.on_refusal(now);
         if others_passed && single {

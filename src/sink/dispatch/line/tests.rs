@@ -1,5 +1,6 @@
 //! The line under a clock of numbers: every failure class against the plan.
 
+mod refusals;
 mod routes;
 
 use std::collections::VecDeque;

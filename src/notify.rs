@@ -69,7 +69,7 @@ impl Notifier {
         self.0.as_ref().map_or(0, |way| way.store)
     }
 
-    /// Everything runs; `status` is shown to people.
+    /// Everything runs, or what [`Notifier::reloading`] began is over; `status` is shown to people.
     pub fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={}\n", line(status)));
     }

@@ -12,10 +12,11 @@ use std::{io, thread};
 
 use super::{Course, Running};
 use crate::clock::Clock;
-use crate::collect::{ExporterTable, Followed, Policy};
+use crate::collect::{self, ExporterTable, Followed, Policy};
 use crate::config::{self, ConfigErrors, Loaded, Reload};
 use crate::logging::{self, NewLevel};
 use crate::metrics::{Books, ConfigMetrics, Metrics};
+use crate::notify::Notifier;
 use crate::queue::{Writing, WritingNow};
 use crate::sink::{Aim, Target};
 use crate::web::ConfigRow;
@@ -47,6 +48,7 @@ struct Reloader {
     books: Books,
     clock: Clock,
     course: Arc<Course>,
+    notifier: Notifier,
 }
 
 impl Running {
@@ -61,7 +63,8 @@ impl Running {
         };
         let (metrics, books) = (self.metrics.config(), self.metrics.books.clone());
         let (outcome, course) = (self.outcome.clone(), Arc::clone(&self.course));
-        let reloader = Reloader { running: loaded, reach, outcome, metrics, books, clock: self.clock.clone(), course };
+        let (clock, notifier) = (self.clock.clone(), self.notifier.clone());
+        let reloader = Reloader { running: loaded, reach, outcome, metrics, books, clock, course, notifier };
         reloader.start(wishes)
     }
 }
@@ -101,9 +104,15 @@ impl Reloader {
                     tracing::info!("SIGHUP while draining: the configuration is not read again");
                     continue;
                 }
+                self.notifier.reloading(collect::monotonic_us());
                 if catch_unwind(AssertUnwindSafe(|| self.again())).is_err() {
                     self.refused("a defect of ours, which the line before this one tells; please report it");
                 }
+                // In any case: a manager that waits for the end must not take the service for dead.
+                self.notifier.ready(match self.outcome.now().error {
+                    None => "configuration read again",
+                    Some(_) => "configuration read again and refused: everything stays as it was; see the log",
+                });
             }
         })?;
         Ok(())

@@ -50,6 +50,9 @@ fn a_manager_is_told_of_the_course_and_keeps_the_sockets() {
     let path = dir.path().join("notify");
     let manager = Manager::at(&path);
     let mut command = binary(COLLECTOR);
+    let file = dir.path().join("changing.toml");
+    std::fs::write(&file, "").expect("a file");
+    command.arg("--config").arg(&file);
     // Nobody takes what is delivered, and nothing is sent but a few datagrams that no version has.
     command.arg(format!("--backend-url=http://{}", nobody()));
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000").env("FDSTORE", "16");
@@ -66,6 +69,18 @@ fn a_manager_is_told_of_the_course_and_keeps_the_sockets() {
     let sender = UdpSocket::bind("127.0.0.1:0").expect("bind");
     sender.send_to(b"while it runs", first.port).expect("sent");
     wait_for("the datagram", || (number(&first.ledger(), "/datagrams/received") == 1).then_some(()));
+    // Read again, with success and without: the manager hears when it begins and when it is over.
+    first.process.signal(&["HUP"]);
+    let (began, _) = manager.wait_for("RELOADING=1");
+    let since = began.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("a time");
+    assert!(since.parse::<u64>().is_ok_and(|us| us > 0), "{began}");
+    let (over, _) = manager.wait_for("READY=1");
+    assert!(over.contains("STATUS=configuration read again\n"), "{over}");
+    std::fs::write(&file, "[batch]\nsiez = 5\n").expect("a file");
+    first.process.signal(&["HUP"]);
+    manager.wait_for("RELOADING=1");
+    let (over, _) = manager.wait_for("READY=1");
+    assert!(over.contains("refused: everything stays as it was"), "{over}");
     first.process.signal(&["TERM"]);
     manager.wait_for("STOPPING=1");
     assert_eq!(first.process.wait(Duration::from_secs(60)).code(), Some(0), "{}", first.process.log());

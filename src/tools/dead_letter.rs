@@ -117,13 +117,13 @@ fn resend(letters: &mut DeadLetters, which: &Letters, settings: &Settings) -> an
         Some(id) => vec![find(letters, id)?],
         None => letters.list()?.into_iter().map(|letter| letter.name).collect(),
     };
-    let resender = Resender::new(&settings.sink, Clock::system())?;
+    let resender = Resender::new(&settings.sink, &Clock::system())?;
     let (mut accepted, mut kept) = (0_u64, 0_u64);
     for name in names {
         match send(letters, &resender, &name) {
-            Ok(records) => {
+            Ok((records, by)) => {
                 accepted += records;
-                tell(format!("{}: accepted, {records} records", id_of(&name)));
+                tell(format!("{}: accepted by {by}, {records} records", id_of(&name)));
             }
             Err(why) => {
                 kept += 1;
@@ -131,21 +131,23 @@ fn resend(letters: &mut DeadLetters, which: &Letters, settings: &Settings) -> an
             }
         }
     }
-    tell(format!("{accepted} records accepted by {}, {kept} letters kept", settings.sink.backend.display));
+    tell(format!("{accepted} records accepted, {kept} letters kept"));
     Ok(if kept == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn send(letters: &mut DeadLetters, resender: &Resender, name: &str) -> anyhow::Result<u64> {
+/// How many records were accepted, and by whom.
+fn send(letters: &mut DeadLetters, resender: &Resender, name: &str) -> anyhow::Result<(u64, String)> {
     let batch = batch_of(letters.show(name)?.entry).map_err(|(reason, _)| reason)?;
-    match resender.send(&batch) {
+    let (outcome, by) = resender.send(&batch);
+    match outcome {
         Outcome::Answered { status, .. }
             if retry::of_status(status, None).delivery == crate::sink::Delivery::Accepted =>
         {
             letters.remove(name).context("accepted, but the letter cannot be deleted: it would be sent twice")?;
-            Ok(u64::from(batch.records))
+            Ok((u64::from(batch.records), by.to_owned()))
         }
-        Outcome::Answered { status, excerpt, .. } => bail!("HTTP {status}: {excerpt}"),
-        Outcome::Failed { code, detail } => bail!("{code}: {detail}"),
+        Outcome::Answered { status, excerpt, .. } => bail!("{by}: HTTP {status}: {excerpt}"),
+        Outcome::Failed { code, detail } => bail!("{by}: {code}: {detail}"),
     }
 }
 

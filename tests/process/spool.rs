@@ -125,8 +125,12 @@ fn a_dead_letter_is_listed_shown_and_sent_again() {
     let (refused, _) = run(&["dead-letter", "resend", "--all"], &url(&backend));
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let well = Backend::start(anywhere(), &healed, &[]);
-    let (taken, _) = run(&["dead-letter", "resend", id], &url(&well));
+    // The first of two URLs has nobody behind it, and the other one answers.
+    let both = format!("--backend-url=http://127.0.0.1:9,http://{}", well.address);
+    let (taken, _) = run(&["dead-letter", "resend", id], &both);
+    let said = String::from_utf8_lossy(&taken.stderr);
     assert_eq!(taken.status.code(), Some(0), "{taken:?}");
+    assert!(said.contains(&format!("accepted by http://{}", well.address)), "{said}");
     assert!(serials(&[&healed]).0.iter().any(|(_, serial)| *serial == 300));
     let (none, list) = run(&["dead-letter", "list"], &url(&well));
     assert!(none.status.success() && list.is_empty(), "{list}");

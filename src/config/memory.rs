@@ -141,6 +141,17 @@ impl Settings {
                     .to_owned(),
                 "[spool] mode",
             ),
+            post(
+                "snapshot of learned state",
+                if self.kept_state().is_some() { 2 * limits::STATE_TABLE_OCTETS_MAX as u64 } else { 0 },
+                match self.kept_state() {
+                    Some(_) => {
+                        "one table of an exporter while it is written, in a vector that doubled to get there".to_owned()
+                    }
+                    None => "none is kept".to_owned(),
+                },
+                "[state] snapshot_interval",
+            ),
         ]
     }
 
@@ -355,6 +366,22 @@ mod tests {
         let off = on(8_192, 4, &asked.with("spool.mode", "off")).expect("it fits");
         assert_eq!(post(&off).expect("a post").octets, 0);
         assert_eq!(post(&on(8_192, 4, &Overrides::default()).expect("it fits")).expect("a post").octets, 0);
+    }
+
+    #[test]
+    fn a_snapshot_is_in_the_sum_where_one_is_kept() {
+        let post = |asked: &Overrides| {
+            let settings = on(8_192, 4, asked).expect("it fits");
+            settings
+                .memory_sum()
+                .into_iter()
+                .find(|post| post.name == "snapshot of learned state")
+                .expect("a post")
+                .octets
+        };
+        let asked = Overrides::default().with("data.dir", "/data");
+        assert_eq!((post(&Overrides::default()), post(&asked)), (0, 16 << 20));
+        assert_eq!(post(&asked.with("state.snapshot_interval", "0")), 0);
     }
 
     #[test]

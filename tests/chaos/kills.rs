@@ -2,11 +2,11 @@
 //!
 //! A life: a collector starts on what the last one left, exporters of its own send to it, and it is killed when a random
 //! number of records has been sent. The backend is well, busy or away in turns. What may be missing in the end is what
-//! each life still held when it was last looked at, and what was sent since.
+//! each life still held when it was last looked at, and what was sent since; what came twice was called possibly doubled.
 
 use serde_json::{Value, json};
 
-use super::rig::{Dice, Exporters, MIXED, MoodyBackend, came, metric, settled, spooling};
+use super::rig::{Dice, Exporters, MIXED, MoodyBackend, came, doubled_in_turn, metric, settled, spooling};
 use crate::child::{dropped, number};
 
 const EXPORTERS: usize = 3;
@@ -17,6 +17,10 @@ struct Life {
     sent: u64,
     /// Records that were neither delivered nor on disk when it was last looked at, or came after that.
     at_risk: u64,
+    /// What the backend had accepted when it began, and when it was last looked at.
+    accepted: std::ops::Range<usize>,
+    /// Records that it had called possibly doubled when it was last looked at.
+    called_doubled: u64,
 }
 
 /// Lives until a collector has been killed `kills` times.
@@ -33,6 +37,7 @@ fn kill_again_and_again(mode: &str, kills: usize, seed: u64) {
             _ => json!({ "delay_ms": 300 }),
         };
         backend.mood(&mood);
+        let began = backend.journal().len();
         let collector = spooling(backend.address, &data, mode, &["--batch-size=50"]);
         let first_exporter = number_of_life * EXPORTERS;
         let load = Exporters::start(collector.port, 2_500, first_exporter, EXPORTERS, &MIXED);
@@ -42,20 +47,33 @@ fn kill_again_and_again(mode: &str, kills: usize, seed: u64) {
         // Looked at in this order: what moves on in between is counted as at risk, never as safe.
         let ledger = collector.ledger();
         let on_disk = metric(&collector, "clarion_collector_spool_records");
+        // First what came, then what was said of it: that is said before a request leaves.
+        let accepted = began..backend.journal().len();
+        let called_doubled = metric(&collector, "clarion_collector_records_possibly_duplicated_total");
         collector.process.kill();
         let sent = load.stop().records;
         assert!(dropped(&ledger).is_empty(), "{mode}: {ledger}");
-        let life = Life { first_exporter, sent, at_risk: at_risk(&ledger, on_disk, sent) };
+        let at_risk = at_risk(&ledger, on_disk, sent);
+        let life = Life { first_exporter, sent, at_risk, accepted, called_doubled };
         eprintln!("{mode}: life {number_of_life} sent {sent}, {} at risk, {on_disk} on disk", life.at_risk);
         lives.push(life);
     }
 
     backend.mood(&json!({}));
+    let began = backend.journal().len();
     let last = spooling(backend.address, &data, mode, &["--batch-size=50"]);
     let ledger = settled(&last, 0);
     assert!(dropped(&ledger).is_empty(), "{mode}: no batch on disk was damaged: {ledger}");
     assert!(!last.process.log().contains("damaged"), "{}", last.process.log());
-    let came = came(&backend.journal());
+    let journal = backend.journal();
+    let (came, doubled) = (came(&journal), doubled_in_turn(&journal));
+    // What came between the last look at a life and its end nobody can hold against its counter.
+    let called = metric(&last, "clarion_collector_records_possibly_duplicated_total");
+    let looks = lives.iter().map(|life| (life.accepted.clone(), life.called_doubled));
+    for (number_of_life, (accepted, called)) in looks.chain([(began..journal.len(), called)]).enumerate() {
+        let doubled: u64 = doubled[accepted].iter().sum();
+        assert!(doubled <= called, "{mode}: {doubled} records came again in life {number_of_life}, it said {called}");
+    }
     let mut lost = 0;
     for (number_of_life, life) in lives.iter().enumerate() {
         let mut arrived = 0;
@@ -76,7 +94,8 @@ fn kill_again_and_again(mode: &str, kills: usize, seed: u64) {
         lost += missing;
     }
     let sent: u64 = lives.iter().map(|life| life.sent).sum();
-    eprintln!("{mode}: {kills} kills, {sent} sent, {lost} lost, {} doubled", came.doubled);
+    let called = called + lives.iter().map(|life| life.called_doubled).sum::<u64>();
+    eprintln!("{mode}: {kills} kills, {sent} sent, {lost} lost, {} doubled of {called} called so", came.doubled);
     assert!(came.distinct() > 0 && lost < sent);
 }
 

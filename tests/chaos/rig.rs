@@ -237,6 +237,19 @@ pub fn came(journal: &[Accepted]) -> Came {
     Came { serials, doubled }
 }
 
+/// Of each request, in order: records that had come before.
+pub fn doubled_in_turn(journal: &[Accepted]) -> Vec<u64> {
+    let mut seen = std::collections::HashSet::<(&str, u64)>::new();
+    journal
+        .iter()
+        .map(|request| {
+            let serials =
+                request.serials.iter().flat_map(|(switch, serials)| serials.iter().map(move |n| (&**switch, *n)));
+            serials.filter(|serial| !seen.insert(*serial)).count() as u64
+        })
+        .collect()
+}
+
 /// The same key; or a batch that was accepted without its sender hearing of it, and parts of it afterwards. Two parts of
 /// one batch cannot be told from parts of two, since the batch's own key never came.
 fn is_related(before: Uuid, after: Uuid) -> bool {

@@ -10,8 +10,9 @@ pub const PACE_TOLERANCE: f64 = 2.0;
 /// What an answer may take beyond the usual without being too slow, milliseconds: less is chance, and less than
 /// a batch waits to be filled.
 pub const PACE_SLACK_MS: u64 = 50;
-/// Batches under suspicion that are remembered while the spool has them; the oldest make room. Each comes back
-/// after 30 seconds at most, and at twenty a second that is more than can be under way.
+/// Batches under suspicion, and halves of refused ones, that are remembered while the spool has them; the oldest make
+/// room. Each comes back after 30 seconds at most, and at twenty a second that is more than can be under way; a half
+/// that is forgotten waits for its turn among the twenty.
 pub const SUSPECTS_REMEMBERED_MAX: usize = 1_024;
 /// Octets of the last error of a backend that are shown.
 pub const BACKEND_ERROR_OCTETS_MAX: usize = 512;

@@ -9,7 +9,9 @@ use clarion_collector::flow::Version;
 use clarion_collector::tools::generate::GenerateOptions;
 use socket2::{Domain, Socket, Type};
 
-use super::child::{Backend, COLLECTOR, Collector, Load, Process, anywhere, json, last_words, number, serials, wait_for};
+use super::child::{
+    Backend, COLLECTOR, Collector, Load, Process, anywhere, json, last_words, number, serials, wait_for,
+};
 
 /// Becomes the collector with standard input and output as descriptors 3 and 4, as a manager would hand them over; what this
 /// process was itself started with beyond them is closed.
@@ -150,8 +152,12 @@ fn exporters_that_tell_their_templates_once_go_on_through_restarts() {
     };
     // The one load of all: what stands in its first datagrams alone is all that any of the processes is told.
     let versions = vec![Version::V9, Version::Ipfix];
-    let options =
-        GenerateOptions { exporters: EXPORTERS, versions, templates_once: true, ..GenerateOptions::new(address, 2_000) };
+    let options = GenerateOptions {
+        exporters: EXPORTERS,
+        versions,
+        templates_once: true,
+        ..GenerateOptions::new(address, 2_000)
+    };
     let mut collector = start();
     let load = Load::with(options);
     let mut received = 0;
@@ -179,7 +185,11 @@ fn exporters_that_tell_their_templates_once_go_on_through_restarts() {
     let (seen, lines) = serials(&[&out]);
     assert_eq!(lines, seen.len() as u64, "something came twice");
     assert!(drops > 0 || seen.len() as u64 == report.records, "{} of {} records", seen.len(), report.records);
-    eprintln!("four processes, templates once: {} records sent, {} came, {drops} dropped by the kernel", report.records, seen.len());
+    eprintln!(
+        "four processes, templates once: {} records sent, {} came, {drops} dropped by the kernel",
+        report.records,
+        seen.len()
+    );
 }
 
 #[test]

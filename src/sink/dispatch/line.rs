@@ -327,7 +327,7 @@ impl Line {
         // is given up: a backend that begins to refuse everything must not cost anything.
         let doubtful = job.doubtful && job.strikes + 1 < limits::POISON_STRIKES_DOUBTFUL;
         if !single && !doubtful && (others_passed || job.batch.part == 0) {
-            return self.split(job, now);
+            return self.halve(job, now);
         }
         self.strike(&mut job);
         job.suspect = true;

@@ -28,7 +28,7 @@ impl Line {
         job.suspect = true;
         let other_half = self.aside.values().any(|other| is_unasked(other) && other.order.0 == job.order.0);
         if job.batch.records > 1 && !job.doubtful && !other_half {
-            return self.split(job, now);
+            return self.halve(job, now);
         }
         self.defer(job, now)
     }
@@ -43,9 +43,20 @@ impl Line {
         self.aside.remove(&key)
     }
 
+    /// Splits what was refused: its halves go at once, also those that the spool makes of it.
+    pub(super) fn halve(&mut self, job: Box<Job>, now: u64) -> Fate {
+        if job.ticket.is_some() {
+            self.suspects.keep_halves(&job, self.routes.accepts());
+        }
+        self.split(job, now)
+    }
+
     fn searches(&self, target: usize, now: u64) -> bool {
         let way = self.routes.way(target);
-        way.accepted_lately(now) && way.refusals_in_a_row <= REFUSALS_IN_A_ROW_MAX + REFUSALS_SEARCHED_MAX
+        // Else that one is asked, with all of the batch.
+        !self.routes.another_is_well(target)
+            && way.accepted_lately(now)
+            && way.refusals_in_a_row <= REFUSALS_IN_A_ROW_MAX + REFUSALS_SEARCHED_MAX
     }
 }
 

@@ -24,10 +24,10 @@ impl Line {
         let suspect = job.batch.part != 0;
         let Past { repeated, doubtful } = past;
         let mut job = Box::new(Job { ticket: Some(ticket), repeated, doubtful, suspect, ..job });
-        self.suspects.restore(&mut job);
+        let at_once = self.suspects.restore(&mut job);
         if job.suspect {
             // A part has failed as a whole, which may make the backend fail: at the pace of splits, of two halves each.
-            let at = self.split_slot(now, SPLIT_NS / 2);
+            let at = if at_once { now } else { self.split_slot(now, SPLIT_NS / 2) };
             self.aside.insert((at, job.order), job);
         } else {
             self.spooled.insert(job.order, job);

@@ -56,6 +56,8 @@ struct Bench {
     dropped: Vec<(u32, RecordDrop)>,
     given_back: Vec<Vec<u32>>,
     halved: Vec<Vec<u32>>,
+    /// What a spool would hand out again: halves, and what was given back.
+    lent_again: Vec<EncodedBatch>,
     reserved: u64,
 }
 
@@ -83,6 +85,7 @@ impl Bench {
             dropped: vec![],
             given_back: vec![],
             halved: vec![],
+            lent_again: vec![],
             reserved: 0,
         }
     }
@@ -126,10 +129,13 @@ impl Bench {
             Fate::GivenBack(job, _) => {
                 self.held -= job.batch.records as usize;
                 self.given_back.push(serials(&job));
+                self.lent_again.push(job.batch);
             }
             Fate::Halved(job) => {
                 self.held -= job.batch.records as usize;
                 self.halved.push(serials(&job));
+                let (left, right) = job.batch.split().expect("two records and more");
+                self.lent_again.extend([left, right]);
             }
             Fate::Kept | Fate::Split => {}
         }

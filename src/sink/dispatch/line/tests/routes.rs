@@ -126,6 +126,23 @@ fn one_that_refuses_everything_is_sick_and_splits_nothing() {
 }
 
 #[test]
+fn one_that_begins_to_refuse_everything_is_not_searched_while_another_takes_it() {
+    for balance in [Balance::Failover, Balance::Spread] {
+        let (mut bench, mut asked, mut parts) = (bench(4, 2, balance), 0, 0);
+        (0..200).for_each(|n| bench.push(n * 8..n * 8 + 8));
+        bench.work_with(5_000, &mut |target, s, _| {
+            asked += usize::from(target == 0);
+            let refuses = target == 0 && asked > 10;
+            parts += u32::from(refuses && s.len() < 8);
+            if refuses { 400 } else { 201 }
+        });
+        assert!(bench.dropped.is_empty() && bench.delivered.concat().len() == 1_600, "{balance:?}");
+        assert!(parts <= 2 * limits::REFUSALS_IN_A_ROW_MAX, "{balance:?}: {parts} parts were sent to it");
+        bench.all_done();
+    }
+}
+
+#[test]
 fn what_one_gives_up_is_shown_to_its_equals_before_it_is_lost() {
     // So many that chance does not bring each of them to the one that takes it, and so few that it is not sick.
     const BAD: [u32; 8] = [165, 249, 331, 410, 493, 570, 651, 740];

@@ -13,8 +13,9 @@ use super::child::{
     Backend, COLLECTOR, Collector, Load, Process, anywhere, json, last_words, number, serials, wait_for,
 };
 
-/// Becomes the collector with standard input and output as descriptors 3 and 4, as a manager would hand them over.
-const HAND_OVER: &str = "exec 3<&0 4>&1 </dev/null >/dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\"";
+/// Becomes the collector with standard input and output as descriptors 3 and 4, as a manager would hand them over; what this
+/// process was itself started with beyond them is closed.
+const HAND_OVER: &str = "exec 3<&0 4>&1 5>&- 6>&- </dev/null >/dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\"";
 
 /// A backend's address where nobody listens: the discard port.
 pub fn nobody() -> SocketAddr {

@@ -5,6 +5,7 @@
 use super::error::{DecodeError, DecodeErrorKind};
 use super::learned::Domain;
 use super::plan::{Given, OCTETS_PER_IP_PACKET, derive, icmp_from_ports, implausible};
+use super::selection::DecodeSettings;
 use super::sequence::{SequenceNote, fingerprint};
 use super::wire::fixed::{V5_OCTETS, V7_OCTETS, layout};
 use super::wire::time::MessageClock;
@@ -73,7 +74,7 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
         prototype.time_source = TimeSource::Receive;
         prototype.presence.set(Presence::BAD_TIMES);
     }
-    sampling(&mut prototype, header, domain);
+    sampling(&mut prototype, header, &decided.settings);
     let first = batch.records.len();
     batch.records.resize(first + usize::from(count), prototype);
     let (records, judges) = (&mut batch.records[first..], selection.judges());
@@ -97,9 +98,7 @@ pub(super) fn decode(datagram: &Datagram<'_>, header: &Header, domain: &Domain, 
     outcome
 }
 
-fn sampling(prototype: &mut FlowRecord, header: &Header, domain: &Domain) {
-    let decided = domain.exporter.decided();
-    let settings = &decided.settings;
+fn sampling(prototype: &mut FlowRecord, header: &Header, settings: &DecodeSettings) {
     let interval = if header.version == Version::V5 { sampling_interval(header.sampling) } else { 0 };
     let (rate, source) = if let Some(rate) = settings.sampling_override {
         (rate, SamplingSource::Override)

@@ -13,8 +13,8 @@ use std::sync::{Arc, PoisonError};
 use super::domain::Domain;
 use super::exporter::ExporterState;
 use super::status::SamplingEntryScope;
+use super::tables::scope_of;
 use crate::decode::plan::DecodePlan;
-use crate::decode::told::SamplingScope;
 use crate::decode::wire::template::{FieldSpecifier, Template, TemplateKind};
 use crate::flow::{ElementId, Version};
 
@@ -305,15 +305,4 @@ impl ExporterState {
             }
         }
     }
-}
-
-const fn scope_of(scope: SamplingScope) -> Option<SamplingEntryScope> {
-    Some(match scope {
-        SamplingScope::Sampler(id) => SamplingEntryScope::Sampler(id),
-        SamplingScope::SamplerOn(sampler, interface) => SamplingEntryScope::SamplerOn { sampler, interface },
-        SamplingScope::Interface(index) => SamplingEntryScope::Interface(index),
-        SamplingScope::Template(id) => SamplingEntryScope::Template(id),
-        SamplingScope::LineCard(card) => SamplingEntryScope::LineCard(card),
-        SamplingScope::Domain => return None,
-    })
 }

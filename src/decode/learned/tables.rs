@@ -61,7 +61,7 @@ fn shorten(list: &mut Vec<(u32, u64)>) {
 }
 
 /// None for a whole domain, whose rate stands elsewhere.
-const fn scope_of(scope: SamplingScope) -> Option<SamplingEntryScope> {
+pub(super) const fn scope_of(scope: SamplingScope) -> Option<SamplingEntryScope> {
     Some(match scope {
         SamplingScope::Sampler(id) => SamplingEntryScope::Sampler(id),
         SamplingScope::SamplerOn(sampler, interface) => SamplingEntryScope::SamplerOn { sampler, interface },

@@ -79,6 +79,7 @@ impl Domain {
         {
             if known.is_restored() && known.same_layout(template) {
                 known.refreshed_ns.fetch_max(refreshed_ns, Ordering::Relaxed);
+                self.heard_ns.fetch_max(refreshed_ns, Ordering::AcqRel);
                 known.life.used_ns.fetch_max(told.used_ns.min(now_ns), Ordering::Relaxed);
             }
             return Restored::Known;
